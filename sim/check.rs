@@ -1,0 +1,98 @@
+//! Recorded answers of other implementations, compared with the model's, field by field.
+
+mod golden;
+mod report;
+mod truth;
+
+use std::path::{Path, PathBuf};
+use std::io;
+
+use serde::Serialize;
+use smmu::Outcome;
+use thiserror::Error;
+
+pub use report::Report;
+
+use crate::input;
+use crate::snapshot::{self, Snapshot, SnapshotError};
+
+/// Why a recording cannot be checked.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not what it should be.
+    #[error("{}:{line}: {what}", path.display())]
+    Line {
+        /// Which file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Nothing in the file says what kind of recording it is.
+    #[error("{}: {what}", path.display())]
+    UnknownKind {
+        /// Which.
+        path: PathBuf,
+        /// What was looked for.
+        what: String,
+    },
+    /// A snapshot is damaged.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// Compares every case in the file at `path`, whose kind is told by its content.
+///
+/// # Errors
+/// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
+pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
+    let read = |source| CheckError::Read { path: path.into(), source };
+    let bytes = input::read(path).map_err(read)?;
+    let unknown = |what: &str| CheckError::UnknownKind { path: path.into(), what: what.into() };
+    let text = std::str::from_utf8(&bytes).map_err(|_| {
+        unknown("not text: give the .json manifest of a snapshot, not its pages")
+    })?;
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    if first.starts_with("smmu,sid,iova,rw,") {
+        return Err(unknown("rows of a snapshot: give its .json manifest instead"));
+    }
+    if first.trim_start().starts_with('{') && first.contains("\"scenario\"") {
+        return golden::check(path, text, report);
+    }
+    if text.trim_start().starts_with('{') && text.contains(snapshot::FORMAT) {
+        let snapshot = Snapshot::load(path)?;
+        return truth::check(path, &snapshot, report);
+    }
+    Err(unknown(
+        "neither golden scenarios (JSON lines with \"scenario\") nor a snapshot manifest \
+         (\"format\": \"smmu-snapshot-1\")",
+    ))
+}
+
+/// An answer, in the terms all recordings share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Answer {
+    /// Output address, if the transaction goes on.
+    pub(crate) pa: Option<u64>,
+    /// Words of the event record, if one is recorded.
+    pub(crate) event: Option<[u64; 4]>,
+}
+
+impl Answer {
+    fn of(outcome: &Outcome) -> Self {
+        Self {
+            pa: outcome.pa().map(smmu::addr::Pa::get),
+            event: outcome.event().map(|event| event.words()),
+        }
+    }
+}

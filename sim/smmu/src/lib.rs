@@ -1,0 +1,28 @@
+//! The hardware: a bit-exact model of the Arm SMMUv3 (IHI 0070) and its VMSAv8-64 table walks.
+//!
+//! Software programs it only through memory ([`mem::PhysMem`]) and registers
+//! ([`Smmu::mmio_write`]); a device's transaction goes in through [`Smmu::translate`] and comes out
+//! as an [`Outcome`]. An architectural fault is a value. Nothing here knows an operating system.
+//!
+//! Reading order: [`config`] (what the part can do), [`regfile`], [`fetch`] (from StreamID to
+//! context), [`walk`] (from address to address), [`fault`] (from fault to event record).
+
+#![deny(clippy::float_arithmetic)]
+
+pub mod addr;
+pub mod attr;
+pub mod config;
+pub mod fault;
+pub mod fetch;
+pub mod ids;
+pub mod mem;
+pub mod observe;
+pub mod perm;
+pub mod regfile;
+mod smmu;
+pub mod spec;
+pub mod transaction;
+pub mod walk;
+
+pub use smmu::Smmu;
+pub use transaction::{Outcome, Transaction};

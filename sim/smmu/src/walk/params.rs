@@ -1,0 +1,322 @@
+//! Everything a walk needs to know of one set of translation tables, worked out once.
+//!
+//! The legality of TxSZ, granule, start level and table base is decided here, from DDI 0487
+//! §D8.2 and IHI 0070 §5.2, §5.4; [`TableParams`] then cannot express an illegal table.
+
+use crate::config::{PS_BITS, SmmuConfig};
+
+/// log2 of the granule: 12, 14 or 16.
+pub type GranuleLog2 = u8;
+
+/// Why tables are illegal: the STE or CD that names them is then illegal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IllegalTable {
+    /// Reserved TG encoding, or a granule that IDR5 does not offer.
+    Granule,
+    /// TxSZ outside the legal range.
+    Size,
+    /// Stage-2 start level reserved, inconsistent with S2T0SZ or not permitted for the PA size.
+    StartLevel,
+    /// Table base beyond the output size.
+    Base,
+}
+
+/// Where bits above bit 47 of an output address lie in a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HighAddressBits {
+    /// Nowhere: 48-bit descriptors of 4 KiB and 16 KiB tables.
+    None,
+    /// OA[51:48] in bits [15:12]: 64 KiB tables.
+    At12,
+    /// OA[51:50] in bits [9:8]: 4 KiB and 16 KiB tables with DS=1 (LPA2).
+    At8,
+}
+
+/// Translation tables of one stage, ready to walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TableParams {
+    /// Address of the start table, aligned to its size: a PA, or an IPA for a nested stage 1.
+    pub base: u64,
+    /// log2 of the granule.
+    pub granule_log2: GranuleLog2,
+    /// Input address bits resolved: 64 − TxSZ.
+    pub input_bits: u8,
+    /// Lowest input bit the start level resolves.
+    pub start_lsb: u8,
+    /// Output address bits: min(PS, OAS).
+    pub output_bits: u8,
+    /// Where OA bits above 47 are.
+    pub high_bits: HighAddressBits,
+    /// Descriptors are big-endian.
+    pub big_endian: bool,
+    /// Bit `lsb` is set if a block descriptor may resolve down to `lsb`.
+    block_lsbs: u64,
+}
+
+/// What a descriptor says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Invalid, reserved, or a block where none may be.
+    Invalid,
+    /// The next table's address.
+    Table(u64),
+    /// The address of the block or page, whose size is that of the level.
+    Leaf(u64),
+}
+
+impl TableParams {
+    /// Input bits one full table resolves.
+    #[inline]
+    pub fn stride(&self) -> u8 {
+        self.granule_log2 - 3
+    }
+
+    /// The level that resolves input bits from `lsb` up, −1 to 3.
+    #[inline]
+    pub fn level(&self, lsb: u8) -> i8 {
+        3 - ((lsb - self.granule_log2) / self.stride()) as i8
+    }
+
+    /// Whether SH of a descriptor is address bits, so that CD.SHx or STE.S2SH0 rules all pages.
+    #[inline]
+    pub fn takes_shareability_bits(&self) -> bool {
+        self.high_bits == HighAddressBits::At8
+    }
+
+    /// The start level.
+    #[inline]
+    pub fn start_level(&self) -> i8 {
+        self.level(self.start_lsb)
+    }
+
+    /// Levels from the start table down to pages.
+    #[inline]
+    pub fn levels(&self) -> u8 {
+        (self.start_lsb - self.granule_log2) / self.stride() + 1
+    }
+
+    /// Index bits of the start table, concatenated tables included.
+    #[inline]
+    pub fn start_index_bits(&self) -> u8 {
+        self.input_bits - self.start_lsb
+    }
+
+    /// Address of the descriptor that translates `input`, in the table at `table`.
+    #[inline(always)]
+    pub(super) fn descriptor_address(table: u64, input: u64, lsb: u8, index_mask: u64) -> u64 {
+        table | (input >> lsb & index_mask) << 3
+    }
+
+    /// Mask of a start-table index.
+    #[inline(always)]
+    pub(super) fn start_index_mask(&self) -> u64 {
+        (1 << self.start_index_bits()) - 1
+    }
+
+    /// Mask of an index into a table of one granule.
+    #[inline(always)]
+    pub(super) fn index_mask(&self) -> u64 {
+        (1 << self.stride()) - 1
+    }
+
+    /// Reads a descriptor whose level resolves down to `lsb` (DDI 0487 §D8.3).
+    #[inline(always)]
+    pub(super) fn step(&self, descriptor: u64, lsb: u8) -> Step {
+        let page_level = lsb == self.granule_log2;
+        match (descriptor & 3, page_level) {
+            (3, false) => Step::Table(self.address(descriptor, self.granule_log2)),
+            (3, true) => Step::Leaf(self.address(descriptor, lsb)),
+            (1, false) if self.block_lsbs >> lsb & 1 != 0 => {
+                Step::Leaf(self.address(descriptor, lsb))
+            }
+            _ => Step::Invalid,
+        }
+    }
+
+    /// The output address of a descriptor, down to `lsb`.
+    #[inline(always)]
+    fn address(&self, descriptor: u64, lsb: u8) -> u64 {
+        let from_lsb = u64::MAX << lsb;
+        match self.high_bits {
+            HighAddressBits::None => descriptor & from_lsb & mask(48),
+            HighAddressBits::At12 => {
+                descriptor & from_lsb & mask(48) | (descriptor >> 12 & 0xf) << 48
+            }
+            HighAddressBits::At8 => {
+                descriptor & from_lsb & mask(50) | (descriptor >> 8 & 3) << 50
+            }
+        }
+    }
+
+    /// Whether an output address fits the output size.
+    #[inline(always)]
+    pub(super) fn in_range(&self, address: u64) -> bool {
+        address >> self.output_bits == 0
+    }
+}
+
+/// Bits `[bits-1:0]`.
+#[inline(always)]
+const fn mask(bits: u8) -> u64 {
+    (1 << bits) - 1
+}
+
+/// What CD and STE fields say about tables, before any check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TableFields {
+    /// Decoded TG; `None` for a reserved encoding.
+    pub granule_log2: Option<GranuleLog2>,
+    /// TxSZ.
+    pub tsz: u8,
+    /// Raw table base address.
+    pub base: u64,
+    /// Raw PS encoding.
+    pub ps: u8,
+    /// CD.DS or STE.S2DS, if IDR5.DS.
+    pub ds: bool,
+    /// ENDI.
+    pub big_endian: bool,
+}
+
+/// The stage-2 start level field, {S2SL0_2, S2SL0}.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartLevel {
+    /// Stage 1: the level follows from TxSZ.
+    FromSize,
+    /// Stage 2.
+    Encoded(u8),
+}
+
+impl TableFields {
+    fn granule(&self, config: &SmmuConfig) -> Option<GranuleLog2> {
+        self.granule_log2.filter(|&log2| config.has_granule(log2))
+    }
+
+    fn output_bits(&self, config: &SmmuConfig) -> u8 {
+        PS_BITS[usize::from(self.ps & 7)].min(config.oas)
+    }
+
+    /// All that is illegal about these tables. The order has no architectural meaning.
+    pub(crate) fn violations(
+        &self,
+        config: &SmmuConfig,
+        start: StartLevel,
+        mut report: impl FnMut(IllegalTable),
+    ) {
+        let output_bits = self.output_bits(config);
+        let wide_base = self.granule_log2 == Some(16) || self.ds;
+        if self.base >> output_bits != 0 || (!wide_base && self.base >> 48 != 0) {
+            report(IllegalTable::Base);
+        }
+        let Some(granule) = self.granule(config) else { return report(IllegalTable::Granule) };
+        if !self.size_is_legal(config, granule, start) {
+            return report(IllegalTable::Size);
+        }
+        if let StartLevel::Encoded(sl0) = start
+            && self.stage2_start_lsb(config, granule, sl0).is_none()
+        {
+            report(IllegalTable::StartLevel);
+        }
+    }
+
+    /// The tables, if legal.
+    pub(crate) fn resolve(
+        &self,
+        config: &SmmuConfig,
+        start: StartLevel,
+    ) -> Result<TableParams, IllegalTable> {
+        let granule = self.granule(config).ok_or(IllegalTable::Granule)?;
+        if !self.size_is_legal(config, granule, start) {
+            return Err(IllegalTable::Size);
+        }
+        let input_bits = 64 - self.tsz;
+        let stride = granule - 3;
+        let start_lsb = match start {
+            StartLevel::FromSize => granule + (input_bits - 1 - granule) / stride * stride,
+            StartLevel::Encoded(sl0) => {
+                self.stage2_start_lsb(config, granule, sl0).ok_or(IllegalTable::StartLevel)?
+            }
+        };
+        let output_bits = self.output_bits(config);
+        let wide = granule == 16 || self.ds;
+        if self.base >> output_bits != 0 || (!wide && self.base >> 48 != 0) {
+            return Err(IllegalTable::Base);
+        }
+        // A table whose output can be 52 bits wide keeps its base in bits [51:6] at least.
+        let size_log2 = input_bits - start_lsb + 3;
+        let align_log2 = if wide && output_bits == 52 { size_log2.max(6) } else { size_log2 };
+        let blocks: &[u8] = match granule {
+            12 if self.ds => &[21, 30, 39],
+            12 => &[21, 30],
+            14 if self.ds => &[25, 36],
+            14 => &[25],
+            _ if config.oas == 52 => &[29, 42],
+            _ => &[29],
+        };
+        Ok(TableParams {
+            base: self.base & !mask(align_log2),
+            granule_log2: granule,
+            input_bits,
+            start_lsb,
+            output_bits,
+            high_bits: match granule {
+                16 => HighAddressBits::At12,
+                _ if self.ds => HighAddressBits::At8,
+                _ => HighAddressBits::None,
+            },
+            big_endian: self.big_endian,
+            block_lsbs: blocks.iter().fold(0, |set, lsb| set | 1 << lsb),
+        })
+    }
+
+    /// IHI 0070 §5.2 and §5.4, STE.S2T0SZ and CD.T0SZ.
+    fn size_is_legal(&self, config: &SmmuConfig, granule: GranuleLog2, start: StartLevel) -> bool {
+        let largest = match (config.stt, granule) {
+            (false, _) => 39,
+            (true, 16) => 47,
+            (true, _) => 48,
+        };
+        let smallest = match (start, granule) {
+            (StartLevel::FromSize, 16) if config.vax == 52 => 12,
+            (StartLevel::FromSize, 16) => 16,
+            (StartLevel::Encoded(_), 16) => (64 - config.ias()).max(12),
+            (StartLevel::FromSize, _) if self.ds => 12,
+            (StartLevel::FromSize, _) => 16,
+            (StartLevel::Encoded(_), _) if self.ds => (64 - config.ias()).max(12),
+            (StartLevel::Encoded(_), _) => (64 - config.ias()).max(16),
+        };
+        (smallest..=largest).contains(&self.tsz)
+    }
+
+    /// Lowest bit of the start level that {S2SL0_2, S2SL0} names, if the level exists, fits
+    /// S2T0SZ with at most 16 concatenated tables, and is permitted for the PA size
+    /// (DDI 0487 §D8.2.8).
+    fn stage2_start_lsb(&self, config: &SmmuConfig, granule: GranuleLog2, sl0: u8) -> Option<u8> {
+        let level: i8 = match (granule, sl0) {
+            (12, 0) => 2,
+            (12, 1) => 1,
+            (12, 2) => 0,
+            (12, 3) if config.stt => 3,
+            (12, 4) if self.ds => -1,
+            (14 | 16, 0) => 3,
+            (14 | 16, 1) => 2,
+            (14 | 16, 2) => 1,
+            (14, 3) if self.ds => 0,
+            _ => return None,
+        };
+        let smallest_pa = match (granule, level) {
+            (12, -1) | (14, 0) => 52,
+            (12, 0) | (16, 1) => 44,
+            (14, 1) => 42,
+            _ => 32,
+        };
+        let stride = granule - 3;
+        let lsb = granule + stride * u8::try_from(3 - level).ok()?;
+        let input_bits = 64 - self.tsz;
+        // Level −1 of 4 KiB and level 0 of 16 KiB end at bit 51 and are never concatenated.
+        let top = (lsb + stride + 4).min(52);
+        let fits = (lsb + 1..=top).contains(&input_bits);
+        (fits && config.oas >= smallest_pa).then_some(lsb)
+    }
+}
+

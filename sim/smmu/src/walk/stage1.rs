@@ -1,0 +1,247 @@
+//! Stage 1: VA to IPA under a stage 2, or to PA without one.
+
+use super::params::{Step, TableParams};
+use super::{Order, Place, Stage2, UPDATE_ATTEMPTS, Walker};
+use crate::addr::{Iova, Ipa, Pa};
+use crate::attr::{Attributes, MemoryType, Shareability};
+use crate::fault::{Cause, Class, Disposition, Raised, Site, Stage};
+use crate::ids::Asid;
+use crate::mem::PhysMem;
+use crate::observe::{Observer, Purpose, Structure};
+use crate::perm::{
+    ACCESS_FLAG, HIERARCHICAL_MASK, Request, Stage1Regime, Verdict, stage1_rights, updated_stage1,
+};
+use crate::transaction::{AccessKind, Privilege};
+
+/// One half of the VA space: TTB0 or TTB1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Half {
+    /// The tables; `None` if EPDx forbids walks.
+    pub tables: Option<TableParams>,
+    /// TBIx: VA[63:56] is ignored.
+    pub tbi: bool,
+    /// HADx: hierarchical attributes are ignored.
+    pub had: bool,
+    /// E0PDx: unprivileged accesses always fault.
+    pub e0pd: bool,
+    /// Shareability of all pages where DS takes the descriptor's SH bits for addresses.
+    pub sh: Option<Shareability>,
+}
+
+/// Stage 1 of a stream or substream, from a legal CD: effective values only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage1 {
+    /// TTB0 and, where the regime has two ranges, TTB1.
+    pub lower: Half,
+    /// TTB1; `None` in any-EL2, whose single range has TTB0 only.
+    pub upper: Option<Half>,
+    /// CD.ASID.
+    pub asid: Asid,
+    /// CD.AFFD: a clear Access flag does not fault.
+    pub affd: bool,
+    /// CD.HA: hardware sets the Access flag.
+    pub ha: bool,
+    /// CD.HAFT: hardware sets the Access flag of Table descriptors.
+    pub haft: bool,
+    /// Permission rules of the regime.
+    pub regime: Stage1Regime,
+    /// CD.MAIR1:MAIR0.
+    pub mair: u64,
+    /// What becomes of a faulting transaction: CD.A, R and S.
+    pub disposition: Disposition,
+}
+
+/// What stage 1 made of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stage1Leaf {
+    /// The output address.
+    pub(crate) output: u64,
+    /// Memory attributes of the page.
+    pub(crate) attributes: Attributes,
+    /// log2 of the block or page.
+    pub(crate) span_log2: u8,
+    /// What is carried out.
+    pub(crate) kind: AccessKind,
+}
+
+fn site(level: i8) -> Site {
+    Site { stage: Stage::Stage1, class: Class::In, ipa: Ipa::new(0), level }
+}
+
+impl Stage1 {
+    /// The half of the VA space `input` falls into, if it falls into one that may be walked
+    /// (IHI 0070 §3.4.1; DDI 0487 §D8.2.1).
+    #[inline(always)]
+    fn select(&self, input: u64, request: Request) -> Option<(&Half, &TableParams)> {
+        let (half, upper) = match &self.upper {
+            Some(half) if input >> 55 & 1 != 0 => (half, true),
+            _ => (&self.lower, false),
+        };
+        let tables = half.tables.as_ref()?;
+        // With TBI the top byte follows bit 55.
+        let extended = if half.tbi { ((input << 8) as i64 >> 8) as u64 } else { input };
+        let rest = if upper { !extended } else { extended };
+        let top = if half.tbi && self.upper.is_none() { rest & (u64::MAX >> 8) } else { rest };
+        if top >> tables.input_bits != 0 {
+            return None;
+        }
+        if half.e0pd && request.pnu == Privilege::Unprivileged {
+            return None;
+        }
+        Some((half, tables))
+    }
+
+    #[inline(always)]
+    fn attributes(&self, half: &Half, descriptor: u64) -> Attributes {
+        let index = descriptor >> 2 & 7;
+        Attributes {
+            memory: MemoryType::from_mair(self.mair >> (8 * index) & 0xff),
+            shareability: half.sh.unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
+        }
+    }
+
+    /// Checks a leaf in the architecture's order: address size, Access flag, permission. Gives what
+    /// is carried out and the descriptor as it must be afterwards.
+    #[inline(always)]
+    fn admit(
+        &self,
+        descriptor: u64,
+        address: u64,
+        hierarchical: u64,
+        tables: &TableParams,
+        lsb: u8,
+        request: Request,
+    ) -> Result<(AccessKind, u64), Cause> {
+        if !tables.in_range(address) {
+            return Err(Cause::AddressSize(site(tables.level(lsb))));
+        }
+        let accessed = descriptor & ACCESS_FLAG != 0;
+        if !accessed && !self.ha && !self.affd {
+            return Err(Cause::Access(site(tables.level(lsb))));
+        }
+        match stage1_rights(descriptor, hierarchical, self.regime, request).check(request) {
+            Verdict::Refused { missing_read } => Err(Cause::Permission {
+                site: site(tables.level(lsb)),
+                missing_read,
+                table_access: None,
+            }),
+            Verdict::Granted { kind, mark_dirty } => {
+                let update = mark_dirty || (!accessed && self.ha);
+                let new = if update { updated_stage1(descriptor, mark_dirty) } else { descriptor };
+                Ok((kind, new))
+            }
+        }
+    }
+}
+
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+    /// Translates `input` by stage 1, each descriptor located through `s2` if there is one.
+    #[inline(always)]
+    pub(crate) fn stage1(
+        &mut self,
+        s1: &Stage1,
+        s2: Option<&Stage2>,
+        input: Iova,
+        request: Request,
+    ) -> Result<Stage1Leaf, Raised> {
+        let raise = |cause| Raised::of_stage(cause, s1.disposition);
+        let Some((half, tables)) = s1.select(input.get(), request) else {
+            return Err(raise(Cause::Translation(site(0))));
+        };
+        let mut attempts = 0;
+        'restart: loop {
+            attempts += 1;
+            let mut lsb = tables.start_lsb;
+            let mut table = tables.base;
+            let mut index_mask = tables.start_index_mask();
+            let mut hierarchical = 0;
+            loop {
+                let at = TableParams::descriptor_address(table, input.get(), lsb, index_mask);
+                let place = self.locate(s2, tables.level(lsb), at)?;
+                let eabt = || {
+                    let site = Site { class: Class::Tt, ..site(tables.level(lsb)) };
+                    raise(Cause::WalkEabt { site, fetch: place.pa })
+                };
+                let Ok(descriptor) = self.read(place, Order::of(tables)) else {
+                    return Err(eabt());
+                };
+                let (new, leaf) = match tables.step(descriptor, lsb) {
+                    Step::Table(next) => {
+                        if !tables.in_range(next) {
+                            return Err(raise(Cause::AddressSize(site(tables.level(lsb)))));
+                        }
+                        let new = if s1.haft { descriptor | ACCESS_FLAG } else { descriptor };
+                        table = next;
+                        (new, None)
+                    }
+                    Step::Leaf(address) => {
+                        let restrictions = if half.had { 0 } else { hierarchical };
+                        let (kind, new) = s1
+                            .admit(descriptor, address, restrictions, tables, lsb, request)
+                            .map_err(raise)?;
+                        (new, Some((address, kind)))
+                    }
+                    Step::Invalid => {
+                        return Err(raise(Cause::Translation(site(tables.level(lsb)))));
+                    }
+                };
+                if new != descriptor {
+                    let updated = self.update_stage1(s2, place, Order::of(tables), descriptor, new)?;
+                    match updated {
+                        Some(true) => {}
+                        Some(false) if attempts < UPDATE_ATTEMPTS => continue 'restart,
+                        _ => return Err(eabt()),
+                    }
+                }
+                if let Some((address, kind)) = leaf {
+                    return Ok(Stage1Leaf {
+                        output: address | input.get() & ((1 << lsb) - 1),
+                        attributes: s1.attributes(half, new),
+                        span_log2: lsb,
+                        kind,
+                    });
+                }
+                hierarchical |= descriptor & HIERARCHICAL_MASK;
+                lsb -= tables.stride();
+                index_mask = tables.index_mask();
+            }
+        }
+    }
+
+    /// Where the stage-1 descriptor at `at` is in memory: there, or where stage 2 puts it.
+    #[inline(always)]
+    fn locate(&mut self, s2: Option<&Stage2>, level: i8, at: u64) -> Result<Place, Raised> {
+        let structure = Structure::Stage1(level);
+        let purpose = Purpose::Input;
+        let Some(s2) = s2 else {
+            return Ok(Place { structure, purpose, ipa: None, pa: Pa::new(at) });
+        };
+        let ipa = Ipa::new(at);
+        let through = Purpose::Stage1Descriptor(level);
+        match self.stage2(s2, ipa, through, Request::TABLE_READ) {
+            Ok(leaf) => Ok(Place { structure, purpose, ipa: Some(ipa), pa: leaf.pa }),
+            Err(cause) => Err(Raised::of_stage(cause, s2.disposition)),
+        }
+    }
+
+    /// Updates a stage-1 descriptor; under stage 2 its page must be writable and becomes dirty.
+    /// `None` if memory aborted, else whether the descriptor was still the one read.
+    #[cold]
+    fn update_stage1(
+        &mut self,
+        s2: Option<&Stage2>,
+        mut place: Place,
+        order: Order,
+        old: u64,
+        new: u64,
+    ) -> Result<Option<bool>, Raised> {
+        if let (Some(s2), Some(ipa), Structure::Stage1(level)) = (s2, place.ipa, place.structure) {
+            let through = Purpose::Stage1Descriptor(level);
+            match self.stage2(s2, ipa, through, Request::TABLE_WRITE) {
+                Ok(leaf) => place.pa = leaf.pa,
+                Err(cause) => return Err(Raised::of_stage(cause, s2.disposition)),
+            }
+        }
+        Ok(self.update(place, order, old, new).ok())
+    }
+}

@@ -1,0 +1,192 @@
+//! Stage 2: IPA to PA.
+
+use super::params::TableParams;
+use super::params::Step;
+use super::{Order, Place, UPDATE_ATTEMPTS, Walker};
+use crate::addr::{Ipa, Pa};
+use crate::attr::{
+    ForcedType, NoTagAccess, Shareability, Stage2Attributes, Stage2Memory, Stage2Type,
+};
+use crate::fault::{Cause, Class, Disposition, Direction, Site, Stage};
+use crate::ids::Vmid;
+use crate::mem::PhysMem;
+use crate::observe::{Observer, Purpose, Structure};
+use crate::perm::{
+    ACCESS_FLAG, DirtyState, ExecuteNever, Request, Verdict, stage2_rights, updated_stage2,
+};
+use crate::transaction::AccessKind;
+
+/// Stage 2 of a stream, from a legal STE: effective values only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stage2 {
+    /// The tables.
+    pub tables: TableParams,
+    /// STE.S2VMID.
+    pub vmid: Vmid,
+    /// STE.S2AFFD: a clear Access flag does not fault.
+    pub affd: bool,
+    /// STE.S2HA: hardware sets the Access flag.
+    pub ha: bool,
+    /// STE.S2HD with S2HA: hardware manages dirty state.
+    pub dirty_state: DirtyState,
+    /// STE.S2HAFT: hardware sets the Access flag of Table descriptors.
+    pub haft: bool,
+    /// STE.S2PTW, where both stages are enabled: no tables in Device memory.
+    pub ptw: bool,
+    /// STE.S2FWB: stage 2 decides the memory type.
+    pub fwb: bool,
+    /// How XN is read.
+    pub xn: ExecuteNever,
+    /// Whether NoTagAccess memory attributes exist.
+    pub tags: NoTagAccess,
+    /// Shareability of all pages where S2DS takes the descriptor's SH bits for addresses.
+    pub sh: Option<Shareability>,
+    /// What becomes of a faulting transaction: S2S and S2R.
+    pub disposition: Disposition,
+}
+
+/// What stage 2 made of an IPA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stage2Leaf {
+    /// The physical address.
+    pub(crate) pa: Pa,
+    /// The leaf descriptor.
+    pub(crate) descriptor: u64,
+    /// log2 of the block or page.
+    pub(crate) span_log2: u8,
+    /// What is carried out.
+    pub(crate) kind: AccessKind,
+}
+
+impl Stage2 {
+    /// Attributes of a leaf descriptor.
+    #[inline(always)]
+    pub(crate) fn attributes(&self, descriptor: u64) -> Stage2Attributes {
+        let memattr = descriptor >> 2 & 0xf;
+        Stage2Attributes {
+            memory: if self.fwb {
+                Stage2Memory::Force(ForcedType::from_memattr(memattr))
+            } else {
+                Stage2Memory::Combine(Stage2Type::from_memattr(memattr, self.tags))
+            },
+            shareability: self.sh.unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
+        }
+    }
+
+    #[inline(always)]
+    fn site(&self, purpose: Purpose, ipa: Ipa, lsb: u8) -> Site {
+        let class = Class::of(purpose);
+        Site { stage: Stage::Stage2, class, ipa, level: self.tables.level(lsb) }
+    }
+}
+
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+    /// Translates `ipa` for an access that needs `request`, on the way to `purpose`.
+    #[inline(always)]
+    pub(crate) fn stage2(
+        &mut self,
+        s2: &Stage2,
+        ipa: Ipa,
+        purpose: Purpose,
+        request: Request,
+    ) -> Result<Stage2Leaf, Cause> {
+        let tables = &s2.tables;
+        if ipa.get() >> tables.input_bits != 0 {
+            return Err(Cause::Translation(s2.site(purpose, ipa, tables.start_lsb)));
+        }
+        let mut attempts = 0;
+        'restart: loop {
+            attempts += 1;
+            let mut lsb = tables.start_lsb;
+            let mut table = tables.base;
+            let mut index_mask = tables.start_index_mask();
+            loop {
+                let pa = Pa::new(TableParams::descriptor_address(table, ipa.get(), lsb, index_mask));
+                let place = Place {
+                    structure: Structure::Stage2(tables.level(lsb)),
+                    purpose,
+                    ipa: None,
+                    pa,
+                };
+                let eabt = Cause::WalkEabt { site: s2.site(purpose, ipa, lsb), fetch: pa };
+                let Ok(descriptor) = self.read(place, Order::of(tables)) else { return Err(eabt) };
+                let (new, leaf) = match tables.step(descriptor, lsb) {
+                    Step::Table(next) => {
+                        if !tables.in_range(next) {
+                            return Err(Cause::AddressSize(s2.site(purpose, ipa, lsb)));
+                        }
+                        let new = if s2.haft { descriptor | ACCESS_FLAG } else { descriptor };
+                        table = next;
+                        (new, None)
+                    }
+                    Step::Leaf(address) => {
+                        let site = s2.site(purpose, ipa, lsb);
+                        let (kind, new) = s2.admit(descriptor, address, site, request)?;
+                        (new, Some((address, kind)))
+                    }
+                    Step::Invalid => {
+                        return Err(Cause::Translation(s2.site(purpose, ipa, lsb)));
+                    }
+                };
+                if new != descriptor {
+                    match self.update(place, Order::of(tables), descriptor, new) {
+                        Ok(true) => {}
+                        Ok(false) if attempts < UPDATE_ATTEMPTS => continue 'restart,
+                        _ => return Err(eabt),
+                    }
+                }
+                if let Some((address, kind)) = leaf {
+                    return Ok(Stage2Leaf {
+                        pa: Pa::new(address | ipa.get() & ((1 << lsb) - 1)),
+                        descriptor: new,
+                        span_log2: lsb,
+                        kind,
+                    });
+                }
+                lsb -= tables.stride();
+                index_mask = tables.index_mask();
+            }
+        }
+    }
+}
+
+impl Stage2 {
+    /// Checks a leaf in the architecture's order: address size, Access flag, permission, tables in
+    /// Device memory. Gives what is carried out and the descriptor as it must be afterwards.
+    #[inline(always)]
+    fn admit(
+        &self,
+        descriptor: u64,
+        address: u64,
+        site: Site,
+        request: Request,
+    ) -> Result<(AccessKind, u64), Cause> {
+        if !self.tables.in_range(address) {
+            return Err(Cause::AddressSize(site));
+        }
+        let accessed = descriptor & ACCESS_FLAG != 0;
+        if !accessed && !self.ha && !self.affd {
+            return Err(Cause::Access(site));
+        }
+        let rights = stage2_rights(descriptor, self.xn, self.dirty_state, request.pnu);
+        let is_input = site.class == Class::In;
+        let refused = |missing_read| {
+            let table_access = (!is_input).then_some(Direction::of(request.kind));
+            Cause::Permission { site, missing_read, table_access }
+        };
+        match rights.check(request) {
+            Verdict::Refused { missing_read } => Err(refused(missing_read)),
+            Verdict::Granted { .. }
+                if self.ptw && !is_input && self.attributes(descriptor).is_device() =>
+            {
+                Err(refused(true))
+            }
+            Verdict::Granted { kind, mark_dirty } => {
+                let update = mark_dirty || (!accessed && self.ha);
+                let new = if update { updated_stage2(descriptor, mark_dirty) } else { descriptor };
+                // With AFFD and no HA a clear flag stays clear.
+                Ok((kind, new))
+            }
+        }
+    }
+}
