@@ -21,6 +21,7 @@ pub mod perm;
 pub mod regfile;
 mod smmu;
 pub mod spec;
+pub mod tables;
 pub mod transaction;
 pub mod walk;
 

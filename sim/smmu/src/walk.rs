@@ -54,7 +54,7 @@ enum Order {
 impl Order {
     #[inline(always)]
     fn of(tables: &params::TableParams) -> Self {
-        if tables.big_endian { Self::Swapped } else { Self::AsIs }
+        if tables.is_big_endian() { Self::Swapped } else { Self::AsIs }
     }
 
     #[inline(always)]

@@ -35,22 +35,22 @@ pub enum HighAddressBits {
 /// Translation tables of one stage, ready to walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableParams {
-    /// Address of the start table, aligned to its size: a PA, or an IPA for a nested stage 1.
-    pub base: u64,
-    /// log2 of the granule.
-    pub granule_log2: GranuleLog2,
-    /// Input address bits resolved: 64 − TxSZ.
-    pub input_bits: u8,
-    /// Lowest input bit the start level resolves.
-    pub start_lsb: u8,
-    /// Output address bits: min(PS, OAS).
-    pub output_bits: u8,
-    /// Where OA bits above 47 are.
-    pub high_bits: HighAddressBits,
-    /// Descriptors are big-endian.
-    pub big_endian: bool,
+    base: u64,
+    granule_log2: GranuleLog2,
+    input_bits: u8,
+    start_lsb: u8,
+    start_level: i8,
+    output_bits: u8,
+    high_bits: HighAddressBits,
+    big_endian: bool,
     /// Bit `lsb` is set if a block descriptor may resolve down to `lsb`.
     block_lsbs: u64,
+    /// Mask of an index into the start table, concatenated tables included.
+    start_index_mask: u64,
+    /// Mask of an index into any other table.
+    index_mask: u64,
+    /// Bits no output address may have.
+    beyond_output: u64,
 }
 
 /// What a descriptor says.
@@ -64,17 +64,85 @@ pub(super) enum Step {
     Leaf(u64),
 }
 
-impl TableParams {
-    /// Input bits one full table resolves.
-    #[inline]
-    pub fn stride(&self) -> u8 {
-        self.granule_log2 - 3
+/// Where a walk stands: at which table, and which bits of the input index it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor {
+    table: u64,
+    index_mask: u64,
+    pub(super) lsb: u8,
+    pub(super) level: i8,
+}
+
+impl Cursor {
+    /// Address of the descriptor that translates `input`.
+    #[inline(always)]
+    pub(super) fn descriptor_address(&self, input: u64) -> u64 {
+        self.table | (shift_right(input, self.lsb) & self.index_mask) << 3
     }
 
-    /// The level that resolves input bits from `lsb` up, −1 to 3.
+    /// One level down, to the table at `next`.
+    #[inline(always)]
+    pub(super) fn descend(&mut self, tables: &TableParams, next: u64) {
+        self.table = next;
+        self.index_mask = tables.index_mask;
+        self.lsb = self.lsb.wrapping_sub(tables.granule_log2 - 3);
+        self.level = self.level.wrapping_add(1);
+    }
+
+    /// The bits of `input` below the table's reach: the offset in a block or page of this level.
+    #[inline(always)]
+    pub(super) fn offset(&self, input: u64) -> u64 {
+        input & below(self.lsb)
+    }
+}
+
+/// `value >> bits`, for a shift known to be less than 64.
+#[inline(always)]
+const fn shift_right(value: u64, bits: u8) -> u64 {
+    value.wrapping_shr(bits as u32)
+}
+
+/// Bits `[bits-1:0]`, for a number of bits known to be less than 64.
+#[inline(always)]
+const fn below(bits: u8) -> u64 {
+    1u64.wrapping_shl(bits as u32).wrapping_sub(1)
+}
+
+impl TableParams {
+    /// Address of the start table, aligned to its size: a PA, or an IPA for a nested stage 1.
     #[inline]
-    pub fn level(&self, lsb: u8) -> i8 {
-        3 - ((lsb - self.granule_log2) / self.stride()) as i8
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// log2 of the granule.
+    #[inline]
+    pub fn granule_log2(&self) -> GranuleLog2 {
+        self.granule_log2
+    }
+
+    /// Input address bits resolved: 64 − TxSZ.
+    #[inline]
+    pub fn input_bits(&self) -> u8 {
+        self.input_bits
+    }
+
+    /// Output address bits: min(PS, OAS).
+    #[inline]
+    pub fn output_bits(&self) -> u8 {
+        self.output_bits
+    }
+
+    /// Where OA bits above 47 are.
+    #[inline]
+    pub fn high_bits(&self) -> HighAddressBits {
+        self.high_bits
+    }
+
+    /// Whether descriptors are big-endian.
+    #[inline(always)]
+    pub fn is_big_endian(&self) -> bool {
+        self.big_endian
     }
 
     /// Whether SH of a descriptor is address bits, so that CD.SHx or STE.S2SH0 rules all pages.
@@ -84,15 +152,21 @@ impl TableParams {
     }
 
     /// The start level.
-    #[inline]
+    #[inline(always)]
     pub fn start_level(&self) -> i8 {
-        self.level(self.start_lsb)
+        self.start_level
+    }
+
+    /// Lowest input bit the start level resolves.
+    #[inline]
+    pub fn start_lsb(&self) -> u8 {
+        self.start_lsb
     }
 
     /// Levels from the start table down to pages.
     #[inline]
     pub fn levels(&self) -> u8 {
-        (self.start_lsb - self.granule_log2) / self.stride() + 1
+        self.start_level.abs_diff(3) + 1
     }
 
     /// Index bits of the start table, concatenated tables included.
@@ -101,33 +175,32 @@ impl TableParams {
         self.input_bits - self.start_lsb
     }
 
-    /// Address of the descriptor that translates `input`, in the table at `table`.
+    /// The walk's first table.
     #[inline(always)]
-    pub(super) fn descriptor_address(table: u64, input: u64, lsb: u8, index_mask: u64) -> u64 {
-        table | (input >> lsb & index_mask) << 3
+    pub(super) fn start(&self) -> Cursor {
+        Cursor {
+            table: self.base,
+            index_mask: self.start_index_mask,
+            lsb: self.start_lsb,
+            level: self.start_level,
+        }
     }
 
-    /// Mask of a start-table index.
+    /// Whether the tables resolve `input`.
     #[inline(always)]
-    pub(super) fn start_index_mask(&self) -> u64 {
-        (1 << self.start_index_bits()) - 1
+    pub(super) fn resolves(&self, input: u64) -> bool {
+        shift_right(input, self.input_bits) == 0
     }
 
-    /// Mask of an index into a table of one granule.
+    /// Reads a descriptor of the table under the cursor (DDI 0487 §D8.3).
     #[inline(always)]
-    pub(super) fn index_mask(&self) -> u64 {
-        (1 << self.stride()) - 1
-    }
-
-    /// Reads a descriptor whose level resolves down to `lsb` (DDI 0487 §D8.3).
-    #[inline(always)]
-    pub(super) fn step(&self, descriptor: u64, lsb: u8) -> Step {
-        let page_level = lsb == self.granule_log2;
-        match (descriptor & 3, page_level) {
-            (3, false) => Step::Table(self.address(descriptor, self.granule_log2)),
-            (3, true) => Step::Leaf(self.address(descriptor, lsb)),
-            (1, false) if self.block_lsbs >> lsb & 1 != 0 => {
-                Step::Leaf(self.address(descriptor, lsb))
+    pub(super) fn step(&self, descriptor: u64, cursor: &Cursor) -> Step {
+        let page_level = cursor.level == 3;
+        match descriptor & 3 {
+            3 if !page_level => Step::Table(self.address(descriptor, self.granule_log2)),
+            3 => Step::Leaf(self.address(descriptor, self.granule_log2)),
+            1 if !page_level && shift_right(self.block_lsbs, cursor.lsb) & 1 != 0 => {
+                Step::Leaf(self.address(descriptor, cursor.lsb))
             }
             _ => Step::Invalid,
         }
@@ -136,29 +209,23 @@ impl TableParams {
     /// The output address of a descriptor, down to `lsb`.
     #[inline(always)]
     fn address(&self, descriptor: u64, lsb: u8) -> u64 {
-        let from_lsb = u64::MAX << lsb;
-        match self.high_bits {
-            HighAddressBits::None => descriptor & from_lsb & mask(48),
-            HighAddressBits::At12 => {
-                descriptor & from_lsb & mask(48) | (descriptor >> 12 & 0xf) << 48
-            }
-            HighAddressBits::At8 => {
-                descriptor & from_lsb & mask(50) | (descriptor >> 8 & 3) << 50
-            }
-        }
+        let low = match self.high_bits {
+            HighAddressBits::None | HighAddressBits::At12 => descriptor & below(48),
+            HighAddressBits::At8 => descriptor & below(50),
+        };
+        let high = match self.high_bits {
+            HighAddressBits::None => 0,
+            HighAddressBits::At12 => (descriptor >> 12 & 0xf) << 48,
+            HighAddressBits::At8 => (descriptor >> 8 & 3) << 50,
+        };
+        low & !below(lsb) | high
     }
 
     /// Whether an output address fits the output size.
     #[inline(always)]
     pub(super) fn in_range(&self, address: u64) -> bool {
-        address >> self.output_bits == 0
+        address & self.beyond_output == 0
     }
-}
-
-/// Bits `[bits-1:0]`.
-#[inline(always)]
-const fn mask(bits: u8) -> u64 {
-    (1 << bits) - 1
 }
 
 /// What CD and STE fields say about tables, before any check.
@@ -253,11 +320,13 @@ impl TableFields {
             _ if config.oas == 52 => &[29, 42],
             _ => &[29],
         };
+        let levels_down = (start_lsb - granule) / stride;
         Ok(TableParams {
-            base: self.base & !mask(align_log2),
+            base: self.base & !below(align_log2),
             granule_log2: granule,
             input_bits,
             start_lsb,
+            start_level: 3 - levels_down as i8,
             output_bits,
             high_bits: match granule {
                 16 => HighAddressBits::At12,
@@ -266,6 +335,9 @@ impl TableFields {
             },
             big_endian: self.big_endian,
             block_lsbs: blocks.iter().fold(0, |set, lsb| set | 1 << lsb),
+            start_index_mask: below(input_bits - start_lsb),
+            index_mask: below(stride),
+            beyond_output: !below(output_bits),
         })
     }
 

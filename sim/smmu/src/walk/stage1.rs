@@ -1,6 +1,6 @@
 //! Stage 1: VA to IPA under a stage 2, or to PA without one.
 
-use super::params::{Step, TableParams};
+use super::params::{Cursor, Step, TableParams};
 use super::{Order, Place, Stage2, UPDATE_ATTEMPTS, Walker};
 use crate::addr::{Iova, Ipa, Pa};
 use crate::attr::{Attributes, MemoryType, Shareability};
@@ -82,7 +82,7 @@ impl Stage1 {
         let extended = if half.tbi { ((input << 8) as i64 >> 8) as u64 } else { input };
         let rest = if upper { !extended } else { extended };
         let top = if half.tbi && self.upper.is_none() { rest & (u64::MAX >> 8) } else { rest };
-        if top >> tables.input_bits != 0 {
+        if !tables.resolves(top) {
             return None;
         }
         if half.e0pd && request.pnu == Privilege::Unprivileged {
@@ -109,19 +109,19 @@ impl Stage1 {
         address: u64,
         hierarchical: u64,
         tables: &TableParams,
-        lsb: u8,
+        level: i8,
         request: Request,
     ) -> Result<(AccessKind, u64), Cause> {
         if !tables.in_range(address) {
-            return Err(Cause::AddressSize(site(tables.level(lsb))));
+            return Err(Cause::AddressSize(site(level)));
         }
         let accessed = descriptor & ACCESS_FLAG != 0;
         if !accessed && !self.ha && !self.affd {
-            return Err(Cause::Access(site(tables.level(lsb))));
+            return Err(Cause::Access(site(level)));
         }
         match stage1_rights(descriptor, hierarchical, self.regime, request).check(request) {
             Verdict::Refused { missing_read } => Err(Cause::Permission {
-                site: site(tables.level(lsb)),
+                site: site(level),
                 missing_read,
                 table_access: None,
             }),
@@ -151,43 +151,40 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         let mut attempts = 0;
         'restart: loop {
             attempts += 1;
-            let mut lsb = tables.start_lsb;
-            let mut table = tables.base;
-            let mut index_mask = tables.start_index_mask();
+            let mut cursor = tables.start();
             let mut hierarchical = 0;
             loop {
-                let at = TableParams::descriptor_address(table, input.get(), lsb, index_mask);
-                let place = self.locate(s2, tables.level(lsb), at)?;
+                let Cursor { level, lsb, .. } = cursor;
+                let at = cursor.descriptor_address(input.get());
+                let place = self.locate(s2, level, at)?;
                 let eabt = || {
-                    let site = Site { class: Class::Tt, ..site(tables.level(lsb)) };
+                    let site = Site { class: Class::Tt, ..site(level) };
                     raise(Cause::WalkEabt { site, fetch: place.pa })
                 };
                 let Ok(descriptor) = self.read(place, Order::of(tables)) else {
                     return Err(eabt());
                 };
-                let (new, leaf) = match tables.step(descriptor, lsb) {
+                let (new, leaf) = match tables.step(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
-                            return Err(raise(Cause::AddressSize(site(tables.level(lsb)))));
+                            return Err(raise(Cause::AddressSize(site(level))));
                         }
                         let new = if s1.haft { descriptor | ACCESS_FLAG } else { descriptor };
-                        table = next;
+                        cursor.descend(tables, next);
+                        hierarchical |= descriptor & HIERARCHICAL_MASK;
                         (new, None)
                     }
                     Step::Leaf(address) => {
                         let restrictions = if half.had { 0 } else { hierarchical };
                         let (kind, new) = s1
-                            .admit(descriptor, address, restrictions, tables, lsb, request)
+                            .admit(descriptor, address, restrictions, tables, level, request)
                             .map_err(raise)?;
                         (new, Some((address, kind)))
                     }
-                    Step::Invalid => {
-                        return Err(raise(Cause::Translation(site(tables.level(lsb)))));
-                    }
+                    Step::Invalid => return Err(raise(Cause::Translation(site(level)))),
                 };
                 if new != descriptor {
-                    let updated = self.update_stage1(s2, place, Order::of(tables), descriptor, new)?;
-                    match updated {
+                    match self.update_stage1(s2, place, Order::of(tables), descriptor, new)? {
                         Some(true) => {}
                         Some(false) if attempts < UPDATE_ATTEMPTS => continue 'restart,
                         _ => return Err(eabt()),
@@ -195,15 +192,12 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 }
                 if let Some((address, kind)) = leaf {
                     return Ok(Stage1Leaf {
-                        output: address | input.get() & ((1 << lsb) - 1),
+                        output: address | cursor.offset(input.get()),
                         attributes: s1.attributes(half, new),
                         span_log2: lsb,
                         kind,
                     });
                 }
-                hierarchical |= descriptor & HIERARCHICAL_MASK;
-                lsb -= tables.stride();
-                index_mask = tables.index_mask();
             }
         }
     }

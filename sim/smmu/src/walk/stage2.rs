@@ -1,7 +1,6 @@
 //! Stage 2: IPA to PA.
 
-use super::params::TableParams;
-use super::params::Step;
+use super::params::{Cursor, Step, TableParams};
 use super::{Order, Place, UPDATE_ATTEMPTS, Walker};
 use crate::addr::{Ipa, Pa};
 use crate::attr::{
@@ -74,9 +73,8 @@ impl Stage2 {
     }
 
     #[inline(always)]
-    fn site(&self, purpose: Purpose, ipa: Ipa, lsb: u8) -> Site {
-        let class = Class::of(purpose);
-        Site { stage: Stage::Stage2, class, ipa, level: self.tables.level(lsb) }
+    fn site(purpose: Purpose, ipa: Ipa, level: i8) -> Site {
+        Site { stage: Stage::Stage2, class: Class::of(purpose), ipa, level }
     }
 }
 
@@ -91,42 +89,34 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         request: Request,
     ) -> Result<Stage2Leaf, Cause> {
         let tables = &s2.tables;
-        if ipa.get() >> tables.input_bits != 0 {
-            return Err(Cause::Translation(s2.site(purpose, ipa, tables.start_lsb)));
+        let site = |level| Stage2::site(purpose, ipa, level);
+        if !tables.resolves(ipa.get()) {
+            return Err(Cause::Translation(site(tables.start_level())));
         }
         let mut attempts = 0;
         'restart: loop {
             attempts += 1;
-            let mut lsb = tables.start_lsb;
-            let mut table = tables.base;
-            let mut index_mask = tables.start_index_mask();
+            let mut cursor = tables.start();
             loop {
-                let pa = Pa::new(TableParams::descriptor_address(table, ipa.get(), lsb, index_mask));
-                let place = Place {
-                    structure: Structure::Stage2(tables.level(lsb)),
-                    purpose,
-                    ipa: None,
-                    pa,
-                };
-                let eabt = Cause::WalkEabt { site: s2.site(purpose, ipa, lsb), fetch: pa };
+                let Cursor { level, lsb, .. } = cursor;
+                let pa = Pa::new(cursor.descriptor_address(ipa.get()));
+                let place = Place { structure: Structure::Stage2(level), purpose, ipa: None, pa };
+                let eabt = Cause::WalkEabt { site: site(level), fetch: pa };
                 let Ok(descriptor) = self.read(place, Order::of(tables)) else { return Err(eabt) };
-                let (new, leaf) = match tables.step(descriptor, lsb) {
+                let (new, leaf) = match tables.step(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
-                            return Err(Cause::AddressSize(s2.site(purpose, ipa, lsb)));
+                            return Err(Cause::AddressSize(site(level)));
                         }
                         let new = if s2.haft { descriptor | ACCESS_FLAG } else { descriptor };
-                        table = next;
+                        cursor.descend(tables, next);
                         (new, None)
                     }
                     Step::Leaf(address) => {
-                        let site = s2.site(purpose, ipa, lsb);
-                        let (kind, new) = s2.admit(descriptor, address, site, request)?;
+                        let (kind, new) = s2.admit(descriptor, address, site(level), request)?;
                         (new, Some((address, kind)))
                     }
-                    Step::Invalid => {
-                        return Err(Cause::Translation(s2.site(purpose, ipa, lsb)));
-                    }
+                    Step::Invalid => return Err(Cause::Translation(site(level))),
                 };
                 if new != descriptor {
                     match self.update(place, Order::of(tables), descriptor, new) {
@@ -137,14 +127,12 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 }
                 if let Some((address, kind)) = leaf {
                     return Ok(Stage2Leaf {
-                        pa: Pa::new(address | ipa.get() & ((1 << lsb) - 1)),
+                        pa: Pa::new(address | cursor.offset(ipa.get())),
                         descriptor: new,
                         span_log2: lsb,
                         kind,
                     });
                 }
-                lsb -= tables.stride();
-                index_mask = tables.index_mask();
             }
         }
     }
