@@ -48,85 +48,141 @@ impl Policy {
     }
 }
 
-/// Allocation hints of one cacheable level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hints {
-    /// Allocate on read.
-    pub read_allocate: bool,
-    /// Allocate on write.
-    pub write_allocate: bool,
-    /// Unlikely to be used again.
-    pub transient: bool,
-}
-
-impl Hints {
-    const ALLOCATE: Self = Self { read_allocate: true, write_allocate: true, transient: false };
-    const NONE: Self = Self { read_allocate: false, write_allocate: false, transient: false };
-
-    /// No-allocate beats allocate, transient beats non-transient.
-    #[inline]
-    fn combine(self, other: Self) -> Self {
-        Self {
-            read_allocate: self.read_allocate && other.read_allocate,
-            write_allocate: self.write_allocate && other.write_allocate,
-            transient: self.transient || other.transient,
-        }
-    }
-}
-
-/// Cacheability of one level of Normal memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Cacheability {
-    /// Policy.
-    pub policy: Policy,
-    /// Hints; all false when Non-cacheable.
-    pub hints: Hints,
-}
+/// Cacheability of one level of Normal memory: a policy and allocation hints, which are all clear
+/// for Non-cacheable memory. One byte, so that combining attributes is a few bit operations.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Cacheability(u8);
 
 impl Cacheability {
-    const NC: Self = Self { policy: Policy::NonCacheable, hints: Hints::NONE };
-    const WB: Self = Self { policy: Policy::WriteBack, hints: Hints::ALLOCATE };
+    const POLICY: u8 = 0b11;
+    const READ_ALLOCATE: u8 = 1 << 2;
+    const WRITE_ALLOCATE: u8 = 1 << 3;
+    const ALLOCATE: u8 = Self::READ_ALLOCATE | Self::WRITE_ALLOCATE;
+    const TRANSIENT: u8 = 1 << 4;
+
+    /// Non-cacheable.
+    pub const NON_CACHEABLE: Self = Self(Policy::NonCacheable as u8);
+    /// Write-back, allocating on reads and writes, not transient.
+    pub const WRITE_BACK: Self = Self(Policy::WriteBack as u8 | Self::ALLOCATE);
+
+    /// Policy.
+    #[inline]
+    pub const fn policy(self) -> Policy {
+        match self.0 & Self::POLICY {
+            0 => Policy::NonCacheable,
+            1 => Policy::WriteThrough,
+            _ => Policy::WriteBack,
+        }
+    }
+
+    /// Whether reads allocate.
+    #[inline]
+    pub const fn read_allocate(self) -> bool {
+        self.0 & Self::READ_ALLOCATE != 0
+    }
+
+    /// Whether writes allocate.
+    #[inline]
+    pub const fn write_allocate(self) -> bool {
+        self.0 & Self::WRITE_ALLOCATE != 0
+    }
+
+    /// Whether the data are unlikely to be used again.
+    #[inline]
+    pub const fn is_transient(self) -> bool {
+        self.0 & Self::TRANSIENT != 0
+    }
+
+    #[inline]
+    const fn allocating(policy: Policy) -> Self {
+        Self(policy as u8 | Self::ALLOCATE)
+    }
 
     /// One nibble of a MAIR attribute (DDI 0487, MAIR_ELx): 0b00RW and 0b01RW are transient.
-    #[inline]
-    fn from_mair_nibble(nibble: u64) -> Self {
+    const fn from_mair_nibble(nibble: u8) -> Self {
         if nibble == 0b0100 {
-            return Self::NC;
+            return Self::NON_CACHEABLE;
         }
         let policy =
             if nibble & 0b0100 == 0 { Policy::WriteThrough } else { Policy::WriteBack };
-        Self {
-            policy,
-            hints: Hints {
-                read_allocate: nibble & 2 != 0,
-                write_allocate: nibble & 1 != 0,
-                transient: nibble & 0b1000 == 0,
-            },
-        }
+        let read = if nibble & 2 != 0 { Self::READ_ALLOCATE } else { 0 };
+        let write = if nibble & 1 != 0 { Self::WRITE_ALLOCATE } else { 0 };
+        let transient = if nibble & 0b1000 == 0 { Self::TRANSIENT } else { 0 };
+        Self(policy as u8 | read | write | transient)
     }
 
     #[inline]
-    fn is_cacheable(self) -> bool {
-        self.policy != Policy::NonCacheable
+    const fn is_cacheable(self) -> bool {
+        self.0 & Self::POLICY != 0
+    }
+
+    /// The policy of `self` with the hints of `other`.
+    #[inline]
+    const fn with_hints_of(self, other: Self) -> Self {
+        Self(self.0 & Self::POLICY | other.0 & !Self::POLICY)
     }
 
     /// The lesser policy of two, with the hints of `self`.
     #[inline]
     fn limit(self, policy: Policy) -> Self {
-        Self { policy: self.policy.min(policy), hints: self.hints }
+        Self((self.0 & Self::POLICY).min(policy as u8) | self.0 & !Self::POLICY)
+    }
+
+    /// Hints met by those of the input, if both are cacheable: no-allocate beats allocate,
+    /// transient beats non-transient.
+    #[inline]
+    const fn meet_hints(self, input: Self) -> Self {
+        if self.is_cacheable() && input.is_cacheable() {
+            let allocate = self.0 & input.0 & Self::ALLOCATE;
+            let transient = (self.0 | input.0) & Self::TRANSIENT;
+            Self(self.0 & Self::POLICY | allocate | transient)
+        } else {
+            self
+        }
     }
 
     /// Hints that mean nothing are cleared (IHI 0070 §13.1.7).
     #[inline]
-    fn consistent(self) -> Self {
+    const fn consistent(self) -> Self {
         if !self.is_cacheable() {
-            return Self::NC;
+            Self::NON_CACHEABLE
+        } else if self.0 & Self::ALLOCATE == 0 {
+            Self(self.0 & Self::POLICY)
+        } else {
+            self
         }
-        let Hints { read_allocate, write_allocate, transient } = self.hints;
-        let transient = transient && (read_allocate || write_allocate);
-        Self { policy: self.policy, hints: Hints { read_allocate, write_allocate, transient } }
     }
 }
+
+impl core::fmt::Debug for Cacheability {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:?}", self.policy())?;
+        for (set, name) in [
+            (self.read_allocate(), "RA"),
+            (self.write_allocate(), "WA"),
+            (self.is_transient(), "transient"),
+        ] {
+            if set {
+                write!(f, "+{name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Cacheability for each nibble of a MAIR attribute.
+const MAIR_NIBBLES: [Cacheability; 16] = {
+    let mut table = [Cacheability::NON_CACHEABLE; 16];
+    let mut nibble = 0;
+    while nibble < 16 {
+        table[nibble as usize] = Cacheability::from_mair_nibble(nibble);
+        nibble += 1;
+    }
+    // Inner 0b0000 under a Normal outer nibble is reserved: write-through transient, allocating.
+    table[0] = Cacheability::from_mair_nibble(0b0011);
+    table
+};
 
 /// Memory type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -151,21 +207,16 @@ impl MemoryType {
         if outer == 0 {
             return Self::Device(Device::from_bits(inner >> 2));
         }
-        // Inner 0b0000 is reserved: write-through transient, allocate on both.
-        let inner = if inner == 0 { 0b0011 } else { inner };
         Self::Normal {
-            inner: Cacheability::from_mair_nibble(inner),
-            outer: Cacheability::from_mair_nibble(outer),
+            inner: MAIR_NIBBLES[inner as usize],
+            outer: MAIR_NIBBLES[outer as usize],
         }
     }
 
     /// STE.MemAttr and GBPA.MemAttr, in the stage-2 encoding; hints are for the caller to supply.
     #[inline]
     pub fn from_memattr(memattr: u64) -> Self {
-        let level = |bits| Cacheability {
-            policy: Policy::from_memattr(bits),
-            hints: Hints::ALLOCATE,
-        };
+        let level = |bits| Cacheability::allocating(Policy::from_memattr(bits));
         match Stage2Type::from_memattr(memattr, NoTagAccess::Absent) {
             Stage2Type::Device(device) => Self::Device(device),
             Stage2Type::Normal { .. } => {
@@ -222,7 +273,10 @@ impl Attributes {
     /// What an interface that carries no attributes supplies: Normal, inner and outer write-back,
     /// read and write allocate, Non-shareable (IHI 0070 §13.1.1).
     pub const DEFAULT: Self = Self {
-        memory: MemoryType::Normal { inner: Cacheability::WB, outer: Cacheability::WB },
+        memory: MemoryType::Normal {
+            inner: Cacheability::WRITE_BACK,
+            outer: Cacheability::WRITE_BACK,
+        },
         shareability: Shareability::NonShareable,
     };
 
@@ -254,16 +308,9 @@ impl Attributes {
         let MemoryType::Normal { inner: input_inner, outer: input_outer } = input.memory else {
             return self;
         };
-        let meet = |level: Cacheability, input: Cacheability| {
-            if level.is_cacheable() && input.is_cacheable() {
-                Cacheability { policy: level.policy, hints: level.hints.combine(input.hints) }
-            } else {
-                level
-            }
-        };
         let memory = MemoryType::Normal {
-            inner: meet(inner, input_inner),
-            outer: meet(outer, input_outer),
+            inner: inner.meet_hints(input_inner),
+            outer: outer.meet_hints(input_outer),
         };
         Self { memory, shareability: self.shareability }
     }
@@ -370,17 +417,17 @@ impl ForcedType {
             (Self::NonCacheable | Self::Stage1, MemoryType::Device(_))
             | (Self::Stage1, MemoryType::Normal { .. }) => stage1,
             (Self::NonCacheable, MemoryType::Normal { .. }) => {
-                MemoryType::Normal { inner: Cacheability::NC, outer: Cacheability::NC }
+                MemoryType::Normal { inner: Cacheability::NON_CACHEABLE, outer: Cacheability::NON_CACHEABLE }
             }
             (Self::WriteBack, MemoryType::Device(_)) => {
-                MemoryType::Normal { inner: Cacheability::WB, outer: Cacheability::WB }
+                MemoryType::Normal { inner: Cacheability::WRITE_BACK, outer: Cacheability::WRITE_BACK }
             }
             (Self::WriteBack, MemoryType::Normal { inner, outer }) => {
                 let force = |level: Cacheability| {
                     if level.is_cacheable() {
-                        Cacheability { policy: Policy::WriteBack, hints: level.hints }
+                        Cacheability::WRITE_BACK.with_hints_of(level)
                     } else {
-                        Cacheability::WB
+                        Cacheability::WRITE_BACK
                     }
                 };
                 MemoryType::Normal { inner: force(inner), outer: force(outer) }
@@ -426,20 +473,27 @@ pub struct Overrides {
     pub memory: Option<MemoryType>,
     /// SHCFG other than "incoming".
     pub shareability: Option<Shareability>,
-    /// ALLOCCFG=0b1RWT.
-    pub hints: Option<Hints>,
+    /// ALLOCCFG=0b1RWT: the hints of this value, whose policy means nothing.
+    pub hints: Option<Cacheability>,
 }
 
 impl Overrides {
+    /// Whether all attributes are used as they come in.
+    #[inline]
+    pub fn is_neutral(&self) -> bool {
+        self.memory.is_none() && self.shareability.is_none() && self.hints.is_none()
+    }
+
     /// Overrides from the raw fields MTCFG, MemAttr, SHCFG and ALLOCCFG.
     pub fn from_fields(mtcfg: bool, memattr: u64, shcfg: u64, alloccfg: u64) -> Self {
         Self {
             memory: mtcfg.then(|| MemoryType::from_memattr(memattr)),
             shareability: (shcfg != 1).then(|| Shareability::from_bits(shcfg)),
-            hints: (alloccfg & 8 != 0).then_some(Hints {
-                read_allocate: alloccfg & 4 != 0,
-                write_allocate: alloccfg & 2 != 0,
-                transient: alloccfg & 1 != 0,
+            hints: (alloccfg & 8 != 0).then(|| {
+                let transient = if alloccfg & 1 != 0 { Cacheability::TRANSIENT } else { 0 };
+                let read = if alloccfg & 4 != 0 { Cacheability::READ_ALLOCATE } else { 0 };
+                let write = if alloccfg & 2 != 0 { Cacheability::WRITE_ALLOCATE } else { 0 };
+                Cacheability(read | write | transient)
             }),
         }
     }
@@ -447,13 +501,16 @@ impl Overrides {
     /// The attributes a transaction has after the override.
     #[inline]
     pub fn apply(&self, input: Attributes) -> Attributes {
+        if self.is_neutral() {
+            return input;
+        }
         let mut memory = match self.memory {
             None => input.memory,
             Some(memory) => keep_hints(memory, input.memory),
         };
         if let (Some(hints), MemoryType::Normal { inner, outer }) = (self.hints, &mut memory) {
-            inner.hints = hints;
-            outer.hints = hints;
+            *inner = inner.with_hints_of(hints);
+            *outer = outer.with_hints_of(hints);
         }
         let shareability = self.shareability.unwrap_or(input.shareability);
         Attributes { memory, shareability }
@@ -469,11 +526,7 @@ fn keep_hints(new: MemoryType, old: MemoryType) -> MemoryType {
             MemoryType::Normal { inner: old_inner, outer: old_outer },
         ) => {
             let keep = |level: Cacheability, old: Cacheability| {
-                if old.is_cacheable() {
-                    Cacheability { policy: level.policy, hints: old.hints }
-                } else {
-                    level
-                }
+                if old.is_cacheable() { level.with_hints_of(old) } else { level }
             };
             MemoryType::Normal { inner: keep(inner, old_inner), outer: keep(outer, old_outer) }
         }

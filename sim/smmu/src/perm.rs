@@ -13,15 +13,14 @@ pub enum Writable {
     Dirty,
 }
 
-/// What one stage grants to one transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Rights {
-    /// Data reads.
-    pub read: bool,
-    /// Writes.
-    pub write: Writable,
-    /// Instruction reads.
-    pub execute: bool,
+/// What one stage grants to one transaction. Asked for only what a check needs.
+pub trait Grants {
+    /// Whether data may be read.
+    fn read(&self) -> bool;
+    /// How the page may be written.
+    fn write(&self) -> Writable;
+    /// Whether instructions may be read.
+    fn execute(&self) -> bool;
 }
 
 /// What a stage checks a transaction for. InD and PnU are those after INSTCFG and PRIVCFG.
@@ -67,54 +66,46 @@ pub enum Verdict {
     },
 }
 
-impl Rights {
-    /// Checks `request` against these rights (IHI 0070 §3.13, §13.1.4).
-    #[inline]
-    pub fn check(self, request: Request) -> Verdict {
-        let readable = match request.ind {
-            InstructionOrData::Data => self.read,
-            InstructionOrData::Instruction => self.execute,
-        };
-        match request.kind {
-            AccessKind::Read if readable => {
-                Verdict::Granted { kind: AccessKind::Read, mark_dirty: false }
-            }
-            AccessKind::Write if self.write != Writable::No => Verdict::Granted {
-                kind: AccessKind::Write,
-                mark_dirty: self.write == Writable::Clean,
-            },
-            AccessKind::Read => Verdict::Refused { missing_read: true },
-            AccessKind::Write => Verdict::Refused { missing_read: false },
-            _ => self.check_special(request.kind),
+/// Checks `request` against what a page grants (IHI 0070 §3.13, §13.1.4).
+#[inline(always)]
+pub fn check(page: &impl Grants, request: Request) -> Verdict {
+    let granted = |mark_dirty| Verdict::Granted { kind: request.kind, mark_dirty };
+    match request.kind {
+        AccessKind::Read => {
+            let readable = match request.ind {
+                InstructionOrData::Data => page.read(),
+                InstructionOrData::Instruction => page.execute(),
+            };
+            if readable { granted(false) } else { Verdict::Refused { missing_read: true } }
         }
+        AccessKind::Write => match page.write() {
+            Writable::No => Verdict::Refused { missing_read: false },
+            write => granted(write == Writable::Clean),
+        },
+        _ => check_special(page, request.kind),
     }
+}
 
-    fn check_special(self, kind: AccessKind) -> Verdict {
-        let mark_dirty = self.write == Writable::Clean;
-        let granted = |kind| Verdict::Granted { kind, mark_dirty: false };
-        let seen = self.read || self.execute;
-        match kind {
-            AccessKind::Atomic if self.write == Writable::No => {
-                Verdict::Refused { missing_read: false }
-            }
-            AccessKind::Atomic if !self.read => Verdict::Refused { missing_read: true },
-            AccessKind::WriteDcp if self.write == Writable::No => {
-                Verdict::Refused { missing_read: false }
-            }
-            AccessKind::Atomic | AccessKind::WriteDcp => Verdict::Granted { kind, mark_dirty },
-            AccessKind::NoWriteDcp if seen || self.write != Writable::No => granted(kind),
-            AccessKind::DestructiveHint if seen && self.write == Writable::Dirty => granted(kind),
-            AccessKind::DestructiveRead if seen && self.write != Writable::Dirty => {
-                granted(AccessKind::Read)
-            }
-            AccessKind::Invalidate if seen && self.write != Writable::Dirty => {
-                granted(AccessKind::Clean)
-            }
-            AccessKind::Clean | AccessKind::DestructiveRead | AccessKind::Invalidate if seen => {
-                granted(kind)
-            }
-            _ => Verdict::Refused { missing_read: true },
+#[cold]
+fn check_special(page: &impl Grants, kind: AccessKind) -> Verdict {
+    let (read, write) = (page.read(), page.write());
+    let seen = read || page.execute();
+    let granted = |kind| Verdict::Granted { kind, mark_dirty: false };
+    let granted_dirty = Verdict::Granted { kind, mark_dirty: write == Writable::Clean };
+    let refused = |missing_read| Verdict::Refused { missing_read };
+    let dirty = write == Writable::Dirty;
+    match kind {
+        AccessKind::Atomic | AccessKind::WriteDcp if write == Writable::No => refused(false),
+        AccessKind::Atomic if !read => refused(true),
+        AccessKind::Atomic | AccessKind::WriteDcp => granted_dirty,
+        AccessKind::NoWriteDcp if seen || write != Writable::No => granted(kind),
+        AccessKind::DestructiveHint if seen && dirty => granted(kind),
+        AccessKind::DestructiveRead if seen && !dirty => granted(AccessKind::Read),
+        AccessKind::Invalidate if seen && !dirty => granted(AccessKind::Clean),
+        AccessKind::Clean | AccessKind::DestructiveRead | AccessKind::Invalidate if seen => {
+            granted(kind)
         }
+        _ => refused(true),
     }
 }
 
@@ -151,39 +142,97 @@ const DBM: u64 = 1 << 51;
 const S2AP_READ: u64 = 1 << 6;
 const S2AP_WRITE: u64 = 1 << 7;
 
-/// Stage-1 rights of a page for a request (IHI 0070 §3.13.4; DDI 0487 §D8.4).
-/// `tables` holds the union of [`HIERARCHICAL_MASK`] bits of the Table descriptors passed, none if
-/// CD.HADx.
-#[inline]
-pub fn stage1_rights(leaf: u64, tables: u64, regime: Stage1Regime, request: Request) -> Rights {
-    // A writable-clean descriptor has DBM=1 and AP[2]=1, and counts as writable in every rule.
-    let clean = regime.dirty_state && leaf & (DBM | AP_READ_ONLY) == DBM | AP_READ_ONLY;
-    let write = (leaf & AP_READ_ONLY == 0 || clean) && tables & AP_TABLE_READ_ONLY == 0;
-    let writable = |granted: bool| match (granted, clean) {
-        (false, _) => Writable::No,
-        (true, true) => Writable::Clean,
-        (true, false) => Writable::Dirty,
-    };
-    if !regime.has_unprivileged {
-        let xn = leaf & UXN != 0 || tables & UXN_TABLE != 0;
-        let execute = !xn && !(regime.wxn && write);
-        return Rights { read: true, write: writable(write), execute };
+/// A stage-1 block or page as one request sees it (IHI 0070 §3.13.4; DDI 0487 §D8.4).
+#[derive(Debug, Clone, Copy)]
+pub struct Stage1Page<'a> {
+    /// The descriptor.
+    pub leaf: u64,
+    /// Union of the [`HIERARCHICAL_MASK`] bits of the Table descriptors passed; none if CD.HADx.
+    pub tables: u64,
+    /// The regime's rules.
+    pub regime: &'a Stage1Regime,
+    /// InD of the access.
+    pub ind: InstructionOrData,
+    /// PnU of the access.
+    pub pnu: Privilege,
+}
+
+impl Stage1Page<'_> {
+    /// A writable-clean descriptor has DBM=1 and AP[2]=1, and counts as writable in every rule.
+    #[inline(always)]
+    fn is_clean(&self) -> bool {
+        self.regime.dirty_state && self.leaf & (DBM | AP_READ_ONLY) == DBM | AP_READ_ONLY
     }
 
-    let unprivileged = leaf & AP_UNPRIVILEGED != 0 && tables & AP_TABLE_NO_UNPRIVILEGED == 0;
-    let unprivileged_write = unprivileged && write;
-    let unprivileged_execute = leaf & UXN == 0 && tables & UXN_TABLE == 0;
-    if request.pnu == Privilege::Unprivileged {
-        let execute = unprivileged_execute && !(regime.wxn && unprivileged_write);
-        return Rights { read: unprivileged, write: writable(unprivileged_write), execute };
+    /// Writable by somebody.
+    #[inline(always)]
+    fn writable(&self) -> bool {
+        self.tables & AP_TABLE_READ_ONLY == 0
+            && (self.leaf & AP_READ_ONLY == 0 || self.is_clean())
     }
 
-    let privileged_execute = leaf & PXN == 0 && tables & PXN_TABLE == 0 && !unprivileged_write;
-    let execute = privileged_execute && !(regime.wxn && write);
-    let pan = regime.pan
-        && request.ind == InstructionOrData::Data
-        && (unprivileged || (regime.epan && unprivileged_execute));
-    Rights { read: !pan, write: writable(write && !pan), execute }
+    /// Readable by unprivileged accesses.
+    #[inline(always)]
+    fn unprivileged(&self) -> bool {
+        self.leaf & AP_UNPRIVILEGED != 0 && self.tables & AP_TABLE_NO_UNPRIVILEGED == 0
+    }
+
+    #[inline(always)]
+    fn unprivileged_execute(&self) -> bool {
+        self.leaf & UXN == 0 && self.tables & UXN_TABLE == 0
+    }
+
+    /// PAN takes data reads and writes of pages that unprivileged accesses can use.
+    #[inline(always)]
+    fn pan(&self) -> bool {
+        self.regime.pan
+            && self.ind == InstructionOrData::Data
+            && (self.unprivileged() || self.regime.epan && self.unprivileged_execute())
+    }
+
+    #[inline(always)]
+    fn is_unprivileged(&self) -> bool {
+        self.regime.has_unprivileged && self.pnu == Privilege::Unprivileged
+    }
+
+    #[inline(always)]
+    fn is_privileged(&self) -> bool {
+        self.regime.has_unprivileged && self.pnu == Privilege::Privileged
+    }
+}
+
+impl Grants for Stage1Page<'_> {
+    #[inline(always)]
+    fn read(&self) -> bool {
+        if self.is_unprivileged() {
+            self.unprivileged()
+        } else {
+            !(self.is_privileged() && self.pan())
+        }
+    }
+
+    #[inline(always)]
+    fn write(&self) -> Writable {
+        match (self.writable() && self.read(), self.is_clean()) {
+            (false, _) => Writable::No,
+            (true, true) => Writable::Clean,
+            (true, false) => Writable::Dirty,
+        }
+    }
+
+    #[inline(always)]
+    fn execute(&self) -> bool {
+        let unprivileged_write = self.writable() && self.unprivileged();
+        let (never, writable) = if self.is_unprivileged() {
+            (!self.unprivileged_execute(), unprivileged_write)
+        } else if self.is_privileged() {
+            let pxn = self.leaf & PXN != 0 || self.tables & PXN_TABLE != 0;
+            (pxn || unprivileged_write, self.writable())
+        } else {
+            (!self.unprivileged_execute(), self.writable())
+        };
+        !never && !(self.regime.wxn && writable)
+    }
 }
 
 /// How stage 2 reads XN (IDR3.XNX).
@@ -195,25 +244,46 @@ pub enum ExecuteNever {
     ByPrivilege,
 }
 
-/// Stage-2 rights of a page for a request (IHI 0070 §3.13.5; DDI 0487 §D8.4.4).
-/// `dirty_state` is STE.S2HA and S2HD.
-#[inline]
-pub fn stage2_rights(leaf: u64, xn: ExecuteNever, dirty_state: DirtyState, pnu: Privilege) -> Rights {
-    let write = if leaf & S2AP_WRITE != 0 {
-        Writable::Dirty
-    } else if dirty_state == DirtyState::Managed && leaf & DBM != 0 {
-        Writable::Clean
-    } else {
-        Writable::No
-    };
-    let execute = match xn {
-        ExecuteNever::OneBit => leaf & UXN == 0,
-        ExecuteNever::ByPrivilege => match (leaf >> 53 & 3, pnu) {
-            (0, _) | (1, Privilege::Unprivileged) | (3, Privilege::Privileged) => true,
-            _ => false,
-        },
-    };
-    Rights { read: leaf & S2AP_READ != 0, write, execute }
+/// A stage-2 block or page as one request sees it (IHI 0070 §3.13.5; DDI 0487 §D8.4.4).
+#[derive(Debug, Clone, Copy)]
+pub struct Stage2Page {
+    /// The descriptor.
+    pub leaf: u64,
+    /// How XN is read.
+    pub xn: ExecuteNever,
+    /// Whether hardware manages dirty state: STE.S2HA and S2HD.
+    pub dirty_state: DirtyState,
+    /// PnU of the access.
+    pub pnu: Privilege,
+}
+
+impl Grants for Stage2Page {
+    #[inline(always)]
+    fn read(&self) -> bool {
+        self.leaf & S2AP_READ != 0
+    }
+
+    #[inline(always)]
+    fn write(&self) -> Writable {
+        if self.leaf & S2AP_WRITE != 0 {
+            Writable::Dirty
+        } else if self.dirty_state == DirtyState::Managed && self.leaf & DBM != 0 {
+            Writable::Clean
+        } else {
+            Writable::No
+        }
+    }
+
+    #[inline(always)]
+    fn execute(&self) -> bool {
+        match self.xn {
+            ExecuteNever::OneBit => self.leaf & UXN == 0,
+            ExecuteNever::ByPrivilege => matches!(
+                (self.leaf >> 53 & 3, self.pnu),
+                (0, _) | (1, Privilege::Unprivileged) | (3, Privilege::Privileged)
+            ),
+        }
+    }
 }
 
 /// Whether hardware manages dirty state at a stage.

@@ -14,12 +14,34 @@ pub use stage1::{Half, Stage1};
 pub use stage2::Stage2;
 
 use crate::addr::{Ipa, Pa};
-use crate::mem::{BusResult, PhysMem};
+use crate::mem::{BusAbort, BusResult, PhysMem};
 use crate::observe::{Access, Action, Observer, Purpose, Structure};
 
 /// How often a stage's walk starts again because a descriptor changed under a hardware update,
 /// before it gives up with F_WALK_EABT (deviations.md D6).
 const UPDATE_ATTEMPTS: u32 = 16;
+
+/// Counts how often one stage's walk has started.
+struct Attempts(u32);
+
+impl Attempts {
+    const fn new() -> Self {
+        Self(1)
+    }
+
+    /// Whether the walk starts again after an update that found the descriptor changed; the last
+    /// attempt ends like an update that memory aborted.
+    fn must_restart(&mut self, updated: BusResult<bool>) -> BusResult<bool> {
+        match updated? {
+            true => Ok(false),
+            false if self.0 == UPDATE_ATTEMPTS => Err(BusAbort),
+            false => {
+                self.0 += 1;
+                Ok(true)
+            }
+        }
+    }
+}
 
 /// Memory and the eyes on it, for the length of one translation.
 pub(crate) struct Walker<'a, M: ?Sized, O: ?Sized> {
@@ -61,9 +83,15 @@ impl Order {
     fn convert(self, word: u64) -> u64 {
         match self {
             Self::AsIs => word,
-            Self::Swapped => word.swap_bytes(),
+            Self::Swapped => swapped(word),
         }
     }
+}
+
+/// Out of line, so that little-endian walks branch past it instead of waiting for a select.
+#[cold]
+fn swapped(word: u64) -> u64 {
+    word.swap_bytes()
 }
 
 impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {

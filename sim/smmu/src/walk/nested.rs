@@ -20,7 +20,7 @@ pub(crate) struct Walked {
 
 impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     /// Stage 1 only.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk_stage1(
         &mut self,
         s1: &Stage1,
@@ -38,7 +38,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     }
 
     /// Stage 2 only: the input is the IPA.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk_stage2(
         &mut self,
         s2: &Stage2,
@@ -58,7 +58,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     }
 
     /// Stage 1, then stage 2 of its output.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk_nested(
         &mut self,
         s1: &Stage1,

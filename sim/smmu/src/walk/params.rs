@@ -37,6 +37,8 @@ pub enum HighAddressBits {
 pub struct TableParams {
     base: u64,
     granule_log2: GranuleLog2,
+    /// Input bits one full table resolves.
+    stride: u8,
     input_bits: u8,
     start_lsb: u8,
     start_level: i8,
@@ -49,6 +51,8 @@ pub struct TableParams {
     start_index_mask: u64,
     /// Mask of an index into any other table.
     index_mask: u64,
+    /// Bits of a descriptor that are the output address, but for those `high_bits` has.
+    address_mask: u64,
     /// Bits no output address may have.
     beyond_output: u64,
 }
@@ -85,7 +89,7 @@ impl Cursor {
     pub(super) fn descend(&mut self, tables: &TableParams, next: u64) {
         self.table = next;
         self.index_mask = tables.index_mask;
-        self.lsb = self.lsb.wrapping_sub(tables.granule_log2 - 3);
+        self.lsb = self.lsb.wrapping_sub(tables.stride);
         self.level = self.level.wrapping_add(1);
     }
 
@@ -195,30 +199,26 @@ impl TableParams {
     /// Reads a descriptor of the table under the cursor (DDI 0487 §D8.3).
     #[inline(always)]
     pub(super) fn step(&self, descriptor: u64, cursor: &Cursor) -> Step {
-        let page_level = cursor.level == 3;
-        match descriptor & 3 {
-            3 if !page_level => Step::Table(self.address(descriptor, self.granule_log2)),
-            3 => Step::Leaf(self.address(descriptor, self.granule_log2)),
-            1 if !page_level && shift_right(self.block_lsbs, cursor.lsb) & 1 != 0 => {
-                Step::Leaf(self.address(descriptor, cursor.lsb))
-            }
-            _ => Step::Invalid,
+        let address = self.address(descriptor);
+        if descriptor & 3 == 3 {
+            return if cursor.level == 3 { Step::Leaf(address) } else { Step::Table(address) };
         }
+        // Level 3 is never among the block levels: 0b01 is reserved there.
+        if descriptor & 1 != 0 && shift_right(self.block_lsbs, cursor.lsb) & 1 != 0 {
+            return Step::Leaf(address & !below(cursor.lsb));
+        }
+        Step::Invalid
     }
 
-    /// The output address of a descriptor, down to `lsb`.
+    /// The output address of a descriptor, down to the granule.
     #[inline(always)]
-    fn address(&self, descriptor: u64, lsb: u8) -> u64 {
-        let low = match self.high_bits {
-            HighAddressBits::None | HighAddressBits::At12 => descriptor & below(48),
-            HighAddressBits::At8 => descriptor & below(50),
-        };
-        let high = match self.high_bits {
-            HighAddressBits::None => 0,
-            HighAddressBits::At12 => (descriptor >> 12 & 0xf) << 48,
-            HighAddressBits::At8 => (descriptor >> 8 & 3) << 50,
-        };
-        low & !below(lsb) | high
+    fn address(&self, descriptor: u64) -> u64 {
+        let low = descriptor & self.address_mask;
+        match self.high_bits {
+            HighAddressBits::None => low,
+            HighAddressBits::At12 => low | (descriptor >> 12 & 0xf) << 48,
+            HighAddressBits::At8 => low | (descriptor >> 8 & 3) << 50,
+        }
     }
 
     /// Whether an output address fits the output size.
@@ -321,18 +321,22 @@ impl TableFields {
             _ => &[29],
         };
         let levels_down = (start_lsb - granule) / stride;
+        let high_bits = match granule {
+            16 => HighAddressBits::At12,
+            _ if self.ds => HighAddressBits::At8,
+            _ => HighAddressBits::None,
+        };
+        let address_top = if high_bits == HighAddressBits::At8 { 50 } else { 48 };
         Ok(TableParams {
             base: self.base & !below(align_log2),
             granule_log2: granule,
+            stride,
             input_bits,
             start_lsb,
             start_level: 3 - levels_down as i8,
             output_bits,
-            high_bits: match granule {
-                16 => HighAddressBits::At12,
-                _ if self.ds => HighAddressBits::At8,
-                _ => HighAddressBits::None,
-            },
+            high_bits,
+            address_mask: below(address_top) & !below(granule),
             big_endian: self.big_endian,
             block_lsbs: blocks.iter().fold(0, |set, lsb| set | 1 << lsb),
             start_index_mask: below(input_bits - start_lsb),

@@ -1,15 +1,16 @@
 //! Stage 1: VA to IPA under a stage 2, or to PA without one.
 
-use super::params::{Cursor, Step, TableParams};
-use super::{Order, Place, Stage2, UPDATE_ATTEMPTS, Walker};
+use super::params::{Step, TableParams};
+use super::{Attempts, Order, Place, Stage2, Walker};
 use crate::addr::{Iova, Ipa, Pa};
 use crate::attr::{Attributes, MemoryType, Shareability};
 use crate::fault::{Cause, Class, Disposition, Raised, Site, Stage};
 use crate::ids::Asid;
-use crate::mem::PhysMem;
+use crate::mem::{BusResult, PhysMem};
 use crate::observe::{Observer, Purpose, Structure};
 use crate::perm::{
-    ACCESS_FLAG, HIERARCHICAL_MASK, Request, Stage1Regime, Verdict, stage1_rights, updated_stage1,
+    ACCESS_FLAG, HIERARCHICAL_MASK, Request, Stage1Page, Stage1Regime, Verdict, check,
+    updated_stage1,
 };
 use crate::transaction::{AccessKind, Privilege};
 
@@ -119,7 +120,14 @@ impl Stage1 {
         if !accessed && !self.ha && !self.affd {
             return Err(Cause::Access(site(level)));
         }
-        match stage1_rights(descriptor, hierarchical, self.regime, request).check(request) {
+        let page = Stage1Page {
+            leaf: descriptor,
+            tables: hierarchical,
+            regime: &self.regime,
+            ind: request.ind,
+            pnu: request.pnu,
+        };
+        match check(&page, request) {
             Verdict::Refused { missing_read } => Err(Cause::Permission {
                 site: site(level),
                 missing_read,
@@ -148,55 +156,53 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         let Some((half, tables)) = s1.select(input.get(), request) else {
             return Err(raise(Cause::Translation(site(0))));
         };
-        let mut attempts = 0;
+        let mut attempts = Attempts::new();
         'restart: loop {
-            attempts += 1;
             let mut cursor = tables.start();
             let mut hierarchical = 0;
             loop {
-                let Cursor { level, lsb, .. } = cursor;
-                let at = cursor.descriptor_address(input.get());
-                let place = self.locate(s2, level, at)?;
+                let level = cursor.level;
+                let place = self.locate(s2, level, cursor.descriptor_address(input.get()))?;
                 let eabt = || {
                     let site = Site { class: Class::Tt, ..site(level) };
                     raise(Cause::WalkEabt { site, fetch: place.pa })
                 };
-                let Ok(descriptor) = self.read(place, Order::of(tables)) else {
-                    return Err(eabt());
-                };
-                let (new, leaf) = match tables.step(descriptor, &cursor) {
+                let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
+                match tables.step(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
                             return Err(raise(Cause::AddressSize(site(level))));
                         }
-                        let new = if s1.haft { descriptor | ACCESS_FLAG } else { descriptor };
+                        if s1.haft && descriptor & ACCESS_FLAG == 0 {
+                            let new = descriptor | ACCESS_FLAG;
+                            let updated = self.update_stage1(s2, place, tables, descriptor, new)?;
+                            if attempts.must_restart(updated).map_err(|_| eabt())? {
+                                continue 'restart;
+                            }
+                        }
+                        hierarchical |= descriptor;
                         cursor.descend(tables, next);
-                        hierarchical |= descriptor & HIERARCHICAL_MASK;
-                        (new, None)
                     }
                     Step::Leaf(address) => {
-                        let restrictions = if half.had { 0 } else { hierarchical };
+                        let restrictions =
+                            if half.had { 0 } else { hierarchical & HIERARCHICAL_MASK };
                         let (kind, new) = s1
                             .admit(descriptor, address, restrictions, tables, level, request)
                             .map_err(raise)?;
-                        (new, Some((address, kind)))
+                        if new != descriptor {
+                            let updated = self.update_stage1(s2, place, tables, descriptor, new)?;
+                            if attempts.must_restart(updated).map_err(|_| eabt())? {
+                                continue 'restart;
+                            }
+                        }
+                        return Ok(Stage1Leaf {
+                            output: address | cursor.offset(input.get()),
+                            attributes: s1.attributes(half, new),
+                            span_log2: cursor.lsb,
+                            kind,
+                        });
                     }
                     Step::Invalid => return Err(raise(Cause::Translation(site(level)))),
-                };
-                if new != descriptor {
-                    match self.update_stage1(s2, place, Order::of(tables), descriptor, new)? {
-                        Some(true) => {}
-                        Some(false) if attempts < UPDATE_ATTEMPTS => continue 'restart,
-                        _ => return Err(eabt()),
-                    }
-                }
-                if let Some((address, kind)) = leaf {
-                    return Ok(Stage1Leaf {
-                        output: address | cursor.offset(input.get()),
-                        attributes: s1.attributes(half, new),
-                        span_log2: lsb,
-                        kind,
-                    });
                 }
             }
         }
@@ -219,16 +225,16 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     }
 
     /// Updates a stage-1 descriptor; under stage 2 its page must be writable and becomes dirty.
-    /// `None` if memory aborted, else whether the descriptor was still the one read.
+    /// The inner result is whether the descriptor was still the one read, or memory's abort.
     #[cold]
     fn update_stage1(
         &mut self,
         s2: Option<&Stage2>,
         mut place: Place,
-        order: Order,
+        tables: &TableParams,
         old: u64,
         new: u64,
-    ) -> Result<Option<bool>, Raised> {
+    ) -> Result<BusResult<bool>, Raised> {
         if let (Some(s2), Some(ipa), Structure::Stage1(level)) = (s2, place.ipa, place.structure) {
             let through = Purpose::Stage1Descriptor(level);
             match self.stage2(s2, ipa, through, Request::TABLE_WRITE) {
@@ -236,6 +242,6 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 Err(cause) => return Err(Raised::of_stage(cause, s2.disposition)),
             }
         }
-        Ok(self.update(place, order, old, new).ok())
+        Ok(self.update(place, Order::of(tables), old, new))
     }
 }

@@ -1,7 +1,7 @@
 //! Stage 2: IPA to PA.
 
-use super::params::{Cursor, Step, TableParams};
-use super::{Order, Place, UPDATE_ATTEMPTS, Walker};
+use super::params::{Step, TableParams};
+use super::{Attempts, Order, Place, Walker};
 use crate::addr::{Ipa, Pa};
 use crate::attr::{
     ForcedType, NoTagAccess, Shareability, Stage2Attributes, Stage2Memory, Stage2Type,
@@ -11,7 +11,7 @@ use crate::ids::Vmid;
 use crate::mem::PhysMem;
 use crate::observe::{Observer, Purpose, Structure};
 use crate::perm::{
-    ACCESS_FLAG, DirtyState, ExecuteNever, Request, Verdict, stage2_rights, updated_stage2,
+    ACCESS_FLAG, DirtyState, ExecuteNever, Request, Stage2Page, Verdict, check, updated_stage2,
 };
 use crate::transaction::AccessKind;
 
@@ -93,45 +93,45 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         if !tables.resolves(ipa.get()) {
             return Err(Cause::Translation(site(tables.start_level())));
         }
-        let mut attempts = 0;
+        let mut attempts = Attempts::new();
         'restart: loop {
-            attempts += 1;
             let mut cursor = tables.start();
             loop {
-                let Cursor { level, lsb, .. } = cursor;
+                let level = cursor.level;
                 let pa = Pa::new(cursor.descriptor_address(ipa.get()));
                 let place = Place { structure: Structure::Stage2(level), purpose, ipa: None, pa };
-                let eabt = Cause::WalkEabt { site: site(level), fetch: pa };
-                let Ok(descriptor) = self.read(place, Order::of(tables)) else { return Err(eabt) };
-                let (new, leaf) = match tables.step(descriptor, &cursor) {
+                let eabt = || Cause::WalkEabt { site: site(level), fetch: pa };
+                let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
+                match tables.step(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
                             return Err(Cause::AddressSize(site(level)));
                         }
-                        let new = if s2.haft { descriptor | ACCESS_FLAG } else { descriptor };
+                        if s2.haft && descriptor & ACCESS_FLAG == 0 {
+                            let new = descriptor | ACCESS_FLAG;
+                            let updated = self.update(place, Order::of(tables), descriptor, new);
+                            if attempts.must_restart(updated).map_err(|_| eabt())? {
+                                continue 'restart;
+                            }
+                        }
                         cursor.descend(tables, next);
-                        (new, None)
                     }
                     Step::Leaf(address) => {
                         let (kind, new) = s2.admit(descriptor, address, site(level), request)?;
-                        (new, Some((address, kind)))
+                        if new != descriptor {
+                            let updated = self.update(place, Order::of(tables), descriptor, new);
+                            if attempts.must_restart(updated).map_err(|_| eabt())? {
+                                continue 'restart;
+                            }
+                        }
+                        return Ok(Stage2Leaf {
+                            pa: Pa::new(address | cursor.offset(ipa.get())),
+                            descriptor: new,
+                            span_log2: cursor.lsb,
+                            kind,
+                        });
                     }
                     Step::Invalid => return Err(Cause::Translation(site(level))),
-                };
-                if new != descriptor {
-                    match self.update(place, Order::of(tables), descriptor, new) {
-                        Ok(true) => {}
-                        Ok(false) if attempts < UPDATE_ATTEMPTS => continue 'restart,
-                        _ => return Err(eabt),
-                    }
-                }
-                if let Some((address, kind)) = leaf {
-                    return Ok(Stage2Leaf {
-                        pa: Pa::new(address | cursor.offset(ipa.get())),
-                        descriptor: new,
-                        span_log2: lsb,
-                        kind,
-                    });
                 }
             }
         }
@@ -156,13 +156,18 @@ impl Stage2 {
         if !accessed && !self.ha && !self.affd {
             return Err(Cause::Access(site));
         }
-        let rights = stage2_rights(descriptor, self.xn, self.dirty_state, request.pnu);
+        let page = Stage2Page {
+            leaf: descriptor,
+            xn: self.xn,
+            dirty_state: self.dirty_state,
+            pnu: request.pnu,
+        };
         let is_input = site.class == Class::In;
         let refused = |missing_read| {
             let table_access = (!is_input).then_some(Direction::of(request.kind));
             Cause::Permission { site, missing_read, table_access }
         };
-        match rights.check(request) {
+        match check(&page, request) {
             Verdict::Refused { missing_read } => Err(refused(missing_read)),
             Verdict::Granted { .. }
                 if self.ptw && !is_input && self.attributes(descriptor).is_device() =>
