@@ -178,7 +178,6 @@ fn is_listed(list: &[(&str, &str, &str)], structure: &str, field: &str) -> bool 
 fn layouts_of(golden_structure: &'static str) -> Vec<&'static Layout> {
     let names = published_structures(golden_structure);
     layouts()
-        .iter()
         .filter(|layout| names.contains(&layout.structure))
         .collect()
 }
@@ -409,7 +408,7 @@ fn all_ones_and_one_cold_words_read_through_the_right_fields() {
 #[test]
 fn no_exception_is_stale() {
     let has_published = |structure: &str, field: &str| {
-        layouts().iter().any(|layout| {
+        layouts().any(|layout| {
             layout.structure == structure
                 && (field == "*" || layout.fields.iter().any(|f| f.name == field))
         })

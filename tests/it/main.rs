@@ -1,1 +1,6 @@
+//! The integration tests, in one binary.
 
+mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
+mod layout; // bit positions against golden tables typed by another route
+mod support;
+mod walk_oracle; // the walker against an independent oracle, over all configurations

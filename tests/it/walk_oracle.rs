@@ -42,7 +42,12 @@ struct Bus {
 
 impl Bus {
     fn new(memory: &Memory, refused: Option<Touch>) -> Self {
-        Self { memory: memory.clone(), refused, touches: BTreeMap::new(), accesses: Vec::new() }
+        Self {
+            memory: memory.clone(),
+            refused,
+            touches: BTreeMap::new(),
+            accesses: Vec::new(),
+        }
     }
 
     /// Counts an access to `pa` and says whether it is refused.
@@ -163,9 +168,10 @@ fn oracle_attributes(attributes: Attributes) -> Attrs {
         MemoryType::Device(Device::NGnRE) => Type::Device(1),
         MemoryType::Device(Device::NGRE) => Type::Device(2),
         MemoryType::Device(Device::GRE) => Type::Device(3),
-        MemoryType::Normal { inner, outer } => {
-            Type::Normal { inner: oracle_cache(inner), outer: oracle_cache(outer) }
-        }
+        MemoryType::Normal { inner, outer } => Type::Normal {
+            inner: oracle_cache(inner),
+            outer: oracle_cache(outer),
+        },
     };
     let sh = match attributes.shareability {
         Shareability::NonShareable => 0,
@@ -206,17 +212,29 @@ fn oracle_reply(outcome: &Outcome) -> Reply {
             instruction: translation.ind == InstructionOrData::Instruction,
             privileged: translation.pnu == Privilege::Privileged,
         },
-        Outcome::Terminated { response: Response::Abort, .. } => Reply::Abort,
-        Outcome::Terminated { response: Response::RazWi, .. } => Reply::RazWi,
+        Outcome::Terminated {
+            response: Response::Abort,
+            ..
+        } => Reply::Abort,
+        Outcome::Terminated {
+            response: Response::RazWi,
+            ..
+        } => Reply::RazWi,
         Outcome::Stalled { .. } => Reply::Stall,
         Outcome::Dropped => Reply::NoOp,
     }
 }
 
 fn event_words(outcome: &Outcome) -> Option<[u64; 4]> {
-    outcome
-        .event()
-        .map(|e| [e.dw0.into_bits(), e.dw1.into_bits(), e.dw2.into_bits(), e.dw3.into_bits()].map(|word| word.get()))
+    outcome.event().map(|e| {
+        [
+            e.dw0.into_bits(),
+            e.dw1.into_bits(),
+            e.dw2.into_bits(),
+            e.dw3.into_bits(),
+        ]
+        .map(u64::from)
+    })
 }
 
 /// The model's answer in the oracle's terms, and its bus.
@@ -244,8 +262,13 @@ fn oracle_answer(
     refused: Option<Touch>,
 ) -> (Answer, Bus) {
     let ids = world.config.id_registers();
-    let ids =
-        Ids { idr0: ids.idr0, idr1: ids.idr1, idr3: ids.idr3, idr5: ids.idr5, aidr: ids.aidr };
+    let ids = Ids {
+        idr0: ids.idr0,
+        idr1: ids.idr1,
+        idr3: ids.idr3,
+        idr5: ids.idr5,
+        aidr: ids.aidr,
+    };
     let registers = &world.registers;
     let registers = Regs {
         cr0: registers.cr0,
@@ -282,7 +305,14 @@ fn agree(
     } else {
         return Ok(model_bus.accesses);
     };
-    Err(report(world, transaction, refused, difference, &model, &oracle))
+    Err(report(
+        world,
+        transaction,
+        refused,
+        difference,
+        &model,
+        &oracle,
+    ))
 }
 
 /// All that is needed to settle a disagreement by hand.
@@ -303,7 +333,9 @@ fn report(
     line("transaction", transaction);
     line("refused", &refused);
     let words = |place: u64, count: u64| {
-        (0..count).map(|i| world.memory.read(place + 8 * i)).collect::<Vec<_>>()
+        (0..count)
+            .map(|i| world.memory.read(place + 8 * i))
+            .collect::<Vec<_>>()
     };
     for (who, answer) in [("model", model), ("oracle", oracle)] {
         line(who, &answer.reply);
@@ -377,13 +409,16 @@ fn coverage(seeds: u64) -> BTreeMap<String, u32> {
             let mut trace = Trace::default();
             let outcome = smmu.translate(&mut world.memory.clone(), transaction, &mut trace);
             count(label(&outcome));
-            count(format!("reply {}", match oracle_reply(&outcome) {
-                Reply::Done { .. } => "done",
-                Reply::Abort => "abort",
-                Reply::RazWi => "RAZ/WI",
-                Reply::Stall => "stall",
-                Reply::NoOp => "no-op",
-            }));
+            count(format!(
+                "reply {}",
+                match oracle_reply(&outcome) {
+                    Reply::Done { .. } => "done",
+                    Reply::Abort => "abort",
+                    Reply::RazWi => "RAZ/WI",
+                    Reply::Stall => "stall",
+                    Reply::NoOp => "no-op",
+                }
+            ));
             if event_words(&outcome).is_some_and(|[number, flags, ..]| {
                 number & 0xff == 0x13 && flags >> 40 & 3 == 1 && flags >> 44 & 1 == 0
             }) {
@@ -443,14 +478,22 @@ fn the_generator_reaches_every_event_class_and_reply() {
         "stage 2",
         "table write refused",
     ];
-    const LEAST: u32 = 8;
-    let counts = coverage(4000);
+    const LEAST: u32 = 30;
+    let counts = coverage(6000);
     let missing: Vec<_> = EXPECTED
         .iter()
         .filter(|label| counts.get(**label).is_none_or(|&count| count < LEAST))
         .collect();
-    assert!(missing.is_empty(), "fewer than {LEAST} of {missing:?} in {counts:#?}");
-    let surprises: Vec<_> =
-        counts.keys().filter(|label| !EXPECTED.contains(&label.as_str())).collect();
-    assert!(surprises.is_empty(), "labels that no rule allows: {surprises:?}");
+    assert!(
+        missing.is_empty(),
+        "fewer than {LEAST} of {missing:?} in {counts:#?}"
+    );
+    let surprises: Vec<_> = counts
+        .keys()
+        .filter(|label| !EXPECTED.contains(&label.as_str()))
+        .collect();
+    assert!(
+        surprises.is_empty(),
+        "labels that no rule allows: {surprises:?}"
+    );
 }

@@ -508,11 +508,20 @@ impl Overrides {
             None => input.memory,
             Some(memory) => keep_hints(memory, input.memory),
         };
-        if let (Some(hints), MemoryType::Normal { inner, outer }) = (self.hints, &mut memory) {
-            *inner = inner.with_hints_of(hints);
-            *outer = outer.with_hints_of(hints);
+        let mut shareability = input.shareability;
+        // ALLOCCFG and SHCFG have no effect on Device and Non-cacheable memory.
+        if let MemoryType::Normal { inner, outer } = &mut memory {
+            if let Some(hints) = self.hints {
+                for level in [&mut *inner, &mut *outer] {
+                    if level.is_cacheable() {
+                        *level = level.with_hints_of(hints);
+                    }
+                }
+            }
+            if inner.is_cacheable() || outer.is_cacheable() {
+                shareability = self.shareability.unwrap_or(shareability);
+            }
         }
-        let shareability = self.shareability.unwrap_or(input.shareability);
         Attributes { memory, shareability }
     }
 }

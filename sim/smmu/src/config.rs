@@ -3,6 +3,7 @@
 mod presets;
 mod rules;
 
+pub use presets::{PRESETS, Preset, preset};
 pub use rules::ConfigError;
 
 use crate::spec::regs::{Aidr, Idr0, Idr1, Idr2, Idr3, Idr5};

@@ -71,38 +71,43 @@ pub enum Verdict {
 pub fn check(page: &impl Grants, request: Request) -> Verdict {
     let granted = |mark_dirty| Verdict::Granted { kind: request.kind, mark_dirty };
     match request.kind {
-        AccessKind::Read => {
-            let readable = match request.ind {
-                InstructionOrData::Data => page.read(),
-                InstructionOrData::Instruction => page.execute(),
-            };
-            if readable { granted(false) } else { Verdict::Refused { missing_read: true } }
-        }
+        AccessKind::Read if readable(page, request) => granted(false),
+        AccessKind::Read => Verdict::Refused { missing_read: true },
         AccessKind::Write => match page.write() {
             Writable::No => Verdict::Refused { missing_read: false },
             write => granted(write == Writable::Clean),
         },
-        _ => check_special(page, request.kind),
+        _ => check_special(page, request),
+    }
+}
+
+/// What a read needs: the right to read data or instructions, whichever it is after.
+#[inline(always)]
+fn readable(page: &impl Grants, request: Request) -> bool {
+    match request.ind {
+        InstructionOrData::Data => page.read(),
+        InstructionOrData::Instruction => page.execute(),
     }
 }
 
 #[cold]
-fn check_special(page: &impl Grants, kind: AccessKind) -> Verdict {
-    let (read, write) = (page.read(), page.write());
-    let seen = read || page.execute();
-    let granted = |kind| Verdict::Granted { kind, mark_dirty: false };
-    let granted_dirty = Verdict::Granted { kind, mark_dirty: write == Writable::Clean };
-    let refused = |missing_read| Verdict::Refused { missing_read };
+fn check_special(page: &impl Grants, request: Request) -> Verdict {
+    let kind = request.kind;
+    let (readable, write) = (readable(page, request), page.write());
+    let any = page.read() || page.execute() || write != Writable::No;
     let dirty = write == Writable::Dirty;
+    let granted = |kind| Verdict::Granted { kind, mark_dirty: false };
+    let granted_write = Verdict::Granted { kind, mark_dirty: write == Writable::Clean };
+    let refused = |missing_read| Verdict::Refused { missing_read };
     match kind {
         AccessKind::Atomic | AccessKind::WriteDcp if write == Writable::No => refused(false),
-        AccessKind::Atomic if !read => refused(true),
-        AccessKind::Atomic | AccessKind::WriteDcp => granted_dirty,
-        AccessKind::NoWriteDcp if seen || write != Writable::No => granted(kind),
-        AccessKind::DestructiveHint if seen && dirty => granted(kind),
-        AccessKind::DestructiveRead if seen && !dirty => granted(AccessKind::Read),
-        AccessKind::Invalidate if seen && !dirty => granted(AccessKind::Clean),
-        AccessKind::Clean | AccessKind::DestructiveRead | AccessKind::Invalidate if seen => {
+        AccessKind::Atomic if !page.read() => refused(true),
+        AccessKind::Atomic | AccessKind::WriteDcp => granted_write,
+        AccessKind::NoWriteDcp if any => granted(kind),
+        AccessKind::DestructiveHint if readable && dirty => granted(kind),
+        AccessKind::DestructiveRead if readable && !dirty => granted(AccessKind::Read),
+        AccessKind::Invalidate if readable && !dirty => granted(AccessKind::Clean),
+        AccessKind::Clean | AccessKind::DestructiveRead | AccessKind::Invalidate if readable => {
             granted(kind)
         }
         _ => refused(true),

@@ -24,9 +24,15 @@ pub struct Smmu {
     regs: RegisterFile,
 }
 
-/// Abort without an event.
-const SILENT_ABORT: Outcome =
-    Outcome::Terminated { response: Response::Abort, fault: None, event: None };
+/// Abort without an event. A hint is dropped by whatever would stop another transaction, here and
+/// by a fault (deviations.md D8).
+fn silent_abort(transaction: &Transaction) -> Outcome {
+    if transaction.kind.is_hint() {
+        Outcome::Dropped
+    } else {
+        Outcome::Terminated { response: Response::Abort, fault: None, event: None }
+    }
+}
 
 /// Span of an output that no table translated.
 const UNTRANSLATED_SPAN_LOG2: u8 = 64;
@@ -81,7 +87,7 @@ impl Smmu {
             }
         };
         if stream.action == StreamAction::Abort {
-            return SILENT_ABORT;
+            return silent_abort(transaction);
         }
         let request = stream.request(transaction);
         match walker.stage1_use(&self.config, &stream, transaction.substream) {
@@ -199,7 +205,7 @@ impl Smmu {
     fn disabled(&self, transaction: &Transaction) -> Outcome {
         let gbpa = self.regs.gbpa();
         if gbpa.abort() || transaction.address.get() >> self.config.oas != 0 {
-            return SILENT_ABORT;
+            return silent_abort(transaction);
         }
         let overrides = if self.config.attr_types_ovr {
             Overrides::from_fields(
@@ -230,7 +236,7 @@ impl Smmu {
     #[cold]
     fn faulted(&self, raised: Raised, transaction: &Transaction, request: &Request) -> Outcome {
         let Raised { cause, disposition } = raised;
-        if transaction.kind.is_hint() && cause.is_translation_related() {
+        if transaction.kind.is_hint() {
             return Outcome::Dropped;
         }
         let fault = Fault::new(cause, transaction, request, self.config.version);

@@ -31,10 +31,11 @@ pub enum AccessKind {
 }
 
 impl AccessKind {
-    /// Whether the event record and the permission check see a write: writes and atomics.
+    /// Whether it counts as a write for RnW, INSTCFG and InD: writes, atomics and prefetches that
+    /// prepare for a write.
     #[inline]
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Write | Self::Atomic | Self::WriteDcp)
+        matches!(self, Self::Write | Self::Atomic | Self::WriteDcp | Self::NoWriteDcp)
     }
 
     /// Whether the access is dropped silently where another would fault.

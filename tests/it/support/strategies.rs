@@ -7,6 +7,17 @@
 //! flags, memory types and configuration fields are random all the same, so most kinds of fault
 //! arise in healthy worlds. Corruptions supply the rest.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "fields are cut out of random words on purpose"
+)]
+#![allow(
+    clippy::too_many_lines,
+    reason = "one structure, one function: field after field"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use smmu::addr::{Iova, Pa};
@@ -79,7 +90,8 @@ pub(crate) struct Memory {
 impl Memory {
     /// The word at `pa`, or `None` for an abort.
     pub(crate) fn read(&self, pa: u64) -> Option<u64> {
-        (!self.holes.contains(&(pa >> 12))).then(|| self.words.get(&(pa & !7)).copied().unwrap_or(0))
+        (!self.holes.contains(&(pa >> 12)))
+            .then(|| self.words.get(&(pa & !7)).copied().unwrap_or(0))
     }
 
     /// Compare and swap at `pa`; gives the word found, or `None` for an abort.
@@ -186,15 +198,32 @@ pub(crate) fn world(seed: u64, corruptions: u32) -> World {
     for _ in 0..corruptions {
         builder.corrupt(&mut registers);
     }
-    let Builder { config, memory, places, .. } = builder;
-    World { config, registers, memory, transactions, places }
+    let Builder {
+        config,
+        memory,
+        places,
+        ..
+    } = builder;
+    World {
+        config,
+        registers,
+        memory,
+        transactions,
+        places,
+    }
 }
 
 /// A part that [`SmmuConfig::validate`] accepts: every feature at random, then made consistent.
 pub(crate) fn legal_config(rng: &mut Rng) -> SmmuConfig {
     use Version::{V3_0, V3_1, V3_2, V3_3, V3_4};
     let version = rng.pick(&[V3_0, V3_1, V3_2, V3_3, V3_4]);
-    let (s1p, s2p) = rng.pick(&[(true, true), (true, true), (true, true), (true, false), (false, true)]);
+    let (s1p, s2p) = rng.pick(&[
+        (true, true),
+        (true, true),
+        (true, true),
+        (true, false),
+        (false, true),
+    ]);
     let both = s1p && s2p;
     let ats = rng.flip();
     let atos = rng.flip();
@@ -210,8 +239,16 @@ pub(crate) fn legal_config(rng: &mut Rng) -> SmmuConfig {
     let ds = recent && (gran4k || gran16k) && rng.flip();
     let wide = recent && (gran64k || ds);
     let vax = if ds || wide && rng.flip() { 52 } else { 48 };
-    let oas = if wide && rng.flip() { 52 } else { rng.pick(&[32, 36, 40, 42, 44, 48, 48, 48]) };
-    let sidsize = if rng.once_in(8) { rng.within(0, 32) } else { rng.within(2, 16) };
+    let oas = if wide && rng.flip() {
+        52
+    } else {
+        rng.pick(&[32, 36, 40, 42, 44, 48, 48, 48])
+    };
+    let sidsize = if rng.once_in(8) {
+        rng.within(0, 32)
+    } else {
+        rng.within(2, 16)
+    };
     let ssidsize = if rng.once_in(4) { 0 } else { rng.within(1, 20) };
     let config = SmmuConfig {
         version,
@@ -219,7 +256,13 @@ pub(crate) fn legal_config(rng: &mut Rng) -> SmmuConfig {
         s2p,
         cohacc: rng.flip(),
         btm: rng.flip(),
-        httu: rng.pick(&[Httu::None, Httu::AccessFlag, Httu::Dirty, Httu::Dirty, Httu::TableAccessFlag]),
+        httu: rng.pick(&[
+            Httu::None,
+            Httu::AccessFlag,
+            Httu::Dirty,
+            Httu::Dirty,
+            Httu::TableAccessFlag,
+        ]),
         dormhint: rng.flip(),
         hyp: both && (version >= V3_2 || rng.flip()),
         ats,
@@ -270,7 +313,11 @@ pub(crate) fn legal_config(rng: &mut Rng) -> SmmuConfig {
         gran64k,
         ds,
         vax,
-        stall_max: if stall_model == StallModel::TerminateOnly { 0 } else { 16 },
+        stall_max: if stall_model == StallModel::TerminateOnly {
+            0
+        } else {
+            16
+        },
     };
     config.validate().expect("the generator knows the rules");
     config
@@ -279,14 +326,21 @@ pub(crate) fn legal_config(rng: &mut Rng) -> SmmuConfig {
 /// Incoming memory attributes of every kind. The byte is a way to name a type, not a claim about
 /// MAIR: model and oracle are handed what it decodes to.
 pub(crate) fn attributes(rng: &mut Rng) -> Attributes {
-    let byte = if rng.once_in(4) { at(rng.bits(2), 2) } else { rng.bits(8) };
+    let byte = if rng.once_in(4) {
+        at(rng.bits(2), 2)
+    } else {
+        rng.bits(8)
+    };
     let memory = MemoryType::from_mair(byte);
     let shareability = rng.pick(&[
         Shareability::NonShareable,
         Shareability::OuterShareable,
         Shareability::InnerShareable,
     ]);
-    Attributes { memory, shareability }
+    Attributes {
+        memory,
+        shareability,
+    }
 }
 
 /// A transaction of any kind by `stream` to `address`.
@@ -322,7 +376,11 @@ pub(crate) fn transaction(
             InstructionOrData::Instruction,
         ]),
         pnu: rng.pick(&[Privilege::Unprivileged, Privilege::Privileged]),
-        attributes: if rng.once_in(3) { Attributes::DEFAULT } else { attributes(rng) },
+        attributes: if rng.once_in(3) {
+            Attributes::DEFAULT
+        } else {
+            attributes(rng)
+        },
     }
 }
 
@@ -404,7 +462,11 @@ impl Tables {
 
     /// Descriptor as it lies in memory, or the reverse.
     fn order(&self, descriptor: u64) -> u64 {
-        if self.big_endian { descriptor.swap_bytes() } else { descriptor }
+        if self.big_endian {
+            descriptor.swap_bytes()
+        } else {
+            descriptor
+        }
     }
 }
 
@@ -499,10 +561,18 @@ impl Builder {
         let (mut level, mut table) = (tables.start, tables.base);
         loop {
             let lsb = tables.lsb(level);
-            let bits = if level == tables.start { 64 } else { lsb + tables.stride() };
+            let bits = if level == tables.start {
+                64
+            } else {
+                lsb + tables.stride()
+            };
             let index = (input & (u64::MAX >> (64 - bits))) >> lsb;
             let pa = self.physical(within, table + 8 * index);
-            let found = self.memory.words.get(&pa).map_or(0, |&raw| tables.order(raw));
+            let found = self
+                .memory
+                .words
+                .get(&pa)
+                .map_or(0, |&raw| tables.order(raw));
             let leaf_here = level == 3 || found & 3 == 1;
             if found & 1 != 0 {
                 let address = tables.decode(found);
@@ -512,9 +582,8 @@ impl Builder {
                 }
                 table = address;
             } else {
-                let block = tables.has_blocks(level)
-                    && lsb + 2 < tables.space_bits
-                    && self.rng.once_in(4);
+                let block =
+                    tables.has_blocks(level) && lsb + 2 < tables.space_bits && self.rng.once_in(4);
                 let size_log2 = if block { lsb } else { tables.granule };
                 let address = self.allocate(space, tables.space_bits, size_log2);
                 let encoded = tables.encode(address);
@@ -569,7 +638,11 @@ impl Builder {
             let ap: u64 = rng.pick(&[1, 1, 1, 0, 2, 3, 3]);
             bits | at(rng.bits(3), 2) | at(rng.bits(1), 5) | at(ap, 6) | at(rng.bits(1), 50)
         } else {
-            let healthy: u64 = if tables.fwb { rng.pick(&[6, 6, 7, 5]) } else { rng.pick(&[15, 15, 5, 10, 7]) };
+            let healthy: u64 = if tables.fwb {
+                rng.pick(&[6, 6, 7, 5])
+            } else {
+                rng.pick(&[15, 15, 5, 10, 7])
+            };
             let ordinary = if structures { !rare } else { rng.flip() };
             let memattr = if ordinary { healthy } else { rng.bits(4) };
             let s2ap: u64 = match (structures, rare) {
@@ -583,7 +656,10 @@ impl Builder {
 
     /// Code and size of an output address size, mostly the part's own.
     fn output_size(&mut self) -> (u64, u8) {
-        let own = SIZES.iter().position(|&size| size == self.config.oas).unwrap_or(0) as u64;
+        let own = SIZES
+            .iter()
+            .position(|&size| size == self.config.oas)
+            .unwrap_or(0) as u64;
         let code = match self.rng.below(8) {
             0 => self.rng.bits(3),
             1 | 2 => self.rng.below(own + 1),
@@ -594,10 +670,14 @@ impl Builder {
 
     fn granule(&mut self) -> u8 {
         let config = &self.config;
-        let have: Vec<u8> = [(12, config.gran4k), (14, config.gran16k), (16, config.gran64k)]
-            .into_iter()
-            .filter_map(|(granule, present)| present.then_some(granule))
-            .collect();
+        let have: Vec<u8> = [
+            (12, config.gran4k),
+            (14, config.gran16k),
+            (16, config.gran64k),
+        ]
+        .into_iter()
+        .filter_map(|(granule, present)| present.then_some(granule))
+        .collect();
         self.rng.pick(&have)
     }
 
@@ -654,7 +734,11 @@ impl Builder {
             let lsb = granule + stride * (3 - start) as u8;
             let needs_ds = start == -1 || granule == 14 && start == 0;
             let needs_stt = granule == 12 && start == 3;
-            let most = if needs_ds { 52 } else { (lsb + stride + 4).min(52) };
+            let most = if needs_ds {
+                52
+            } else {
+                (lsb + stride + 4).min(52)
+            };
             let from = lowest.max(64 - most);
             let to = highest.min(64 - (lsb + 1));
             if from > to || needs_ds && !ds || needs_stt && !self.config.stt {
@@ -724,7 +808,11 @@ impl Builder {
     /// One half of a stage 1: its tables and TxSZ.
     fn half(&mut self, within: Option<&Tables>, ps_bits: u8, ds: bool, big_endian: bool) -> Tables {
         let granule = self.granule();
-        let wide = if granule == 16 { self.config.vax == 52 } else { ds };
+        let wide = if granule == 16 {
+            self.config.vax == 52
+        } else {
+            ds
+        };
         let lowest = if wide { 12 } else { 16 };
         let highest = match (self.config.stt, granule) {
             (false, _) => 39,
@@ -753,7 +841,12 @@ impl Builder {
     }
 
     /// A legal CD and the addresses its tables map.
-    fn context(&mut self, within: Option<&Tables>, ranges: u8, stalld: bool) -> ([u64; 8], Vec<u64>) {
+    fn context(
+        &mut self,
+        within: Option<&Tables>,
+        ranges: u8,
+        stalld: bool,
+    ) -> ([u64; 8], Vec<u64>) {
         let (ips, ps_bits) = self.output_size();
         let ds = self.config.ds && self.rng.flip();
         let big_endian = self.big_endian();
@@ -796,11 +889,9 @@ impl Builder {
             let tables = self.half(within, ps_bits, ds, big_endian);
             let tg: u64 = match (tables.granule, upper) {
                 (12, false) => 0,
-                (14, false) => 2,
-                (_, false) => 1,
-                (12, true) => 2,
-                (14, true) => 1,
-                (_, true) => 3,
+                (16, false) | (14, true) => 1,
+                (14, false) | (12, true) => 2,
+                _ => 3,
             };
             cd[0] |= at(64 - tables.input_bits, fields) | at(tg, fields + 6);
             cd[word] |= tables.base;
@@ -810,7 +901,11 @@ impl Builder {
                 if let Some(s2) = within {
                     self.map(s2, None, output, Use::Data);
                 }
-                let high = if upper { u64::MAX << tables.input_bits } else { 0 };
+                let high = if upper {
+                    u64::MAX << tables.input_bits
+                } else {
+                    0
+                };
                 targets.push(high | low);
             }
         }
@@ -824,7 +919,11 @@ impl Builder {
             | at(u64::from(ds), 58);
         for byte in 0..8 {
             const USUAL: [u64; 10] = [0xff, 0xff, 0x44, 0x00, 0x04, 0x0c, 0xbb, 0x77, 0x4f, 0xf4];
-            let attribute = if rng.once_in(3) { rng.bits(8) } else { rng.pick(&USUAL) };
+            let attribute = if rng.once_in(3) {
+                rng.bits(8)
+            } else {
+                rng.pick(&USUAL)
+            };
             cd[3] |= at(attribute, 8 * byte);
         }
         // IMPLEMENTATION DEFINED attributes and fields of features this part lacks.
@@ -853,7 +952,9 @@ impl Builder {
             _ => (6 + cdmax, None),
         };
         let space = Self::space(within);
-        let pointer_align = split.map_or(leaf_bits, |split| cdmax.saturating_sub(split) + 3).max(6);
+        let pointer_align = split
+            .map_or(leaf_bits, |split| cdmax.saturating_sub(split) + 3)
+            .max(6);
         let pointer = self.allocate(space, bits, pointer_align);
         let mut indexes = vec![0];
         if cdmax > 0 {
@@ -880,15 +981,21 @@ impl Builder {
             };
             let pa = self.store(within, address, &cd);
             self.places.cds.push(pa);
-            stream.targets.extend(targets.into_iter().map(|target| (index, target)));
+            stream
+                .targets
+                .extend(targets.into_iter().map(|target| (index, target)));
         }
         pointer
     }
 
     /// A legal STE for `sid`, and what it leads to.
     fn stream(&mut self, sid: u32, e2h: bool) -> ([u64; 8], Stream) {
-        let mut stream = Stream { sid, substream_bits: 0, targets: Vec::new() };
-        let choice = match self.rng.below(24) {
+        let mut stream = Stream {
+            sid,
+            substream_bits: 0,
+            targets: Vec::new(),
+        };
+        let choice: u64 = match self.rng.below(24) {
             0 => self.rng.pick(&[0, 0, 1, 2, 3]),
             1 => 4,
             2..7 => 6,
@@ -945,13 +1052,25 @@ impl Builder {
             ste[2] = self.rng.bits(if self.config.vmid16 { 16 } else { 8 });
         }
         if translates1 {
-            let bits = stage2.as_ref().map_or(self.config.oas, |s2: &Tables| s2.input_bits);
-            let stalld = self.config.stall_model == StallModel::StallAndTerminate && self.rng.once_in(3);
+            let bits = stage2
+                .as_ref()
+                .map_or(self.config.oas, |s2: &Tables| s2.input_bits);
+            let stalld =
+                self.config.stall_model == StallModel::StallAndTerminate && self.rng.once_in(3);
             ste[1] |= at(u64::from(stalld), 27);
             let room = bits.saturating_sub(9);
-            let cdmax = if self.rng.flip() { self.rng.within(0, self.config.ssidsize.min(room)) } else { 0 };
-            let format = if self.config.cd2l { self.rng.bits(2) } else { self.rng.pick(&[0, 3]) };
-            let pointer = self.contexts(stage2.as_ref(), format, cdmax, ranges, stalld, &mut stream);
+            let cdmax = if self.rng.flip() {
+                self.rng.within(0, self.config.ssidsize.min(room))
+            } else {
+                0
+            };
+            let format = if self.config.cd2l {
+                self.rng.bits(2)
+            } else {
+                self.rng.pick(&[0, 3])
+            };
+            let pointer =
+                self.contexts(stage2.as_ref(), format, cdmax, ranges, stalld, &mut stream);
             ste[0] |= at(format, 4) | pointer | at(cdmax, 59);
             stream.substream_bits = cdmax;
             if cdmax > 0 && self.rng.flip() {
@@ -995,7 +1114,11 @@ impl Builder {
             strtab_base_cfg: 0,
         };
         let two_level = self.config.st_level && rng.flip();
-        let split: u8 = if rng.once_in(8) { rng.bits(5) as u8 } else { rng.pick(&[6, 8, 10]) };
+        let split: u8 = if rng.once_in(8) {
+            rng.bits(5) as u8
+        } else {
+            rng.pick(&[6, 8, 10])
+        };
         let effective_split = if matches!(split, 8 | 10) { split } else { 6 };
         let overhead = if two_level { 3 } else { 6 };
         let beyond = if rng.once_in(8) { 2 } else { 0 };
@@ -1029,7 +1152,9 @@ impl Builder {
                     let entries_log2 = self.rng.within(needed, effective_split);
                     let leaf = self.allocate(Space::Physical, self.config.oas, 6 + entries_log2);
                     let place = base + 8 * u64::from(upper);
-                    self.memory.words.insert(place, leaf | u64::from(entries_log2 + 1));
+                    self.memory
+                        .words
+                        .insert(place, leaf | u64::from(entries_log2 + 1));
                     self.places.l1stds.push(place);
                     (leaf, 1 << entries_log2)
                 });
@@ -1083,14 +1208,20 @@ impl Builder {
     fn corrupt(&mut self, registers: &mut Registers) {
         let places = &self.places;
         let rng = &mut self.rng;
-        let kinds: [(&[u64], u64); 5] = [
+        // Descriptors thrice, since a walk passes most of them.
+        let kinds: [(&[u64], u64); 7] = [
             (&places.l1stds, 1),
             (&places.stes, 8),
             (&places.l1cds, 1),
             (&places.cds, 8),
             (&places.descriptors, 1),
+            (&places.descriptors, 1),
+            (&places.descriptors, 1),
         ];
-        let choices: Vec<_> = kinds.into_iter().filter(|(list, _)| !list.is_empty()).collect();
+        let choices: Vec<_> = kinds
+            .into_iter()
+            .filter(|(list, _)| !list.is_empty())
+            .collect();
         if choices.is_empty() || rng.once_in(12) {
             let bit = rng.below(32);
             match rng.below(6) {
@@ -1112,7 +1243,9 @@ impl Builder {
             }
             // Address bits beyond the part.
             1 => {
-                let bit = rng.pick(&[8, 9, 12, 13, 14, 15, 32, 36, 40, 42, 44, 47, 48, 50, 51, 52, 55]);
+                let bit = rng.pick(&[
+                    8, 9, 12, 13, 14, 15, 32, 36, 40, 42, 44, 47, 48, 50, 51, 52, 55,
+                ]);
                 *self.memory.words.entry(place).or_default() |= 1 << bit;
             }
             2 => {

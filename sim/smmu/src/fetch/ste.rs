@@ -227,9 +227,10 @@ fn stage2_fields(ste: &Ste, config: &SmmuConfig) -> TableFields {
     }
 }
 
-/// {S2SL0_2, S2SL0}; the third bit exists only for 4 KiB tables with S2DS.
+/// {S2SL0_2, S2SL0}; the third bit exists only on a part with DS, for 4 KiB tables, where S2DS=0
+/// leaves its encodings reserved (deviations.md D9).
 fn stage2_start(ste: &Ste, config: &SmmuConfig) -> StartLevel {
-    let high = config.ds && ste.dw3.s2ds() && ste.dw2.s2tg().0 == 0 && ste.dw3.s2sl0_2();
+    let high = config.ds && ste.dw2.s2tg().0 == 0 && ste.dw3.s2sl0_2();
     StartLevel::Encoded(ste.dw2.s2sl0() | u8::from(high) << 2)
 }
 

@@ -107,13 +107,13 @@ impl Stage1 {
     fn admit(
         &self,
         descriptor: u64,
-        address: u64,
+        output: u64,
         hierarchical: u64,
         tables: &TableParams,
         level: i8,
         request: Request,
     ) -> Result<(AccessKind, u64), Cause> {
-        if !tables.in_range(address) {
+        if !tables.in_range(output) {
             return Err(Cause::AddressSize(site(level)));
         }
         let accessed = descriptor & ACCESS_FLAG != 0;
@@ -186,8 +186,9 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                     Step::Leaf(address) => {
                         let restrictions =
                             if half.had { 0 } else { hierarchical & HIERARCHICAL_MASK };
+                        let output = address | cursor.offset(input.get());
                         let (kind, new) = s1
-                            .admit(descriptor, address, restrictions, tables, level, request)
+                            .admit(descriptor, output, restrictions, tables, level, request)
                             .map_err(raise)?;
                         if new != descriptor {
                             let updated = self.update_stage1(s2, place, tables, descriptor, new)?;
@@ -196,7 +197,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                             }
                         }
                         return Ok(Stage1Leaf {
-                            output: address | cursor.offset(input.get()),
+                            output,
                             attributes: s1.attributes(half, new),
                             span_log2: cursor.lsb,
                             kind,

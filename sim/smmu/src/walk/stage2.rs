@@ -117,7 +117,8 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                         cursor.descend(tables, next);
                     }
                     Step::Leaf(address) => {
-                        let (kind, new) = s2.admit(descriptor, address, site(level), request)?;
+                        let output = address | cursor.offset(ipa.get());
+                        let (kind, new) = s2.admit(descriptor, output, site(level), request)?;
                         if new != descriptor {
                             let updated = self.update(place, Order::of(tables), descriptor, new);
                             if attempts.must_restart(updated).map_err(|_| eabt())? {
@@ -125,7 +126,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                             }
                         }
                         return Ok(Stage2Leaf {
-                            pa: Pa::new(address | cursor.offset(ipa.get())),
+                            pa: Pa::new(output),
                             descriptor: new,
                             span_log2: cursor.lsb,
                             kind,
@@ -145,11 +146,11 @@ impl Stage2 {
     fn admit(
         &self,
         descriptor: u64,
-        address: u64,
+        output: u64,
         site: Site,
         request: Request,
     ) -> Result<(AccessKind, u64), Cause> {
-        if !self.tables.in_range(address) {
+        if !self.tables.in_range(output) {
             return Err(Cause::AddressSize(site));
         }
         let accessed = descriptor & ACCESS_FLAG != 0;

@@ -1,0 +1,4 @@
+//! What the tests share: an oracle and generators that know nothing of the model's types.
+
+pub(crate) mod oracle;
+pub(crate) mod strategies;
