@@ -140,7 +140,7 @@ impl Work {
 
 /// Sends `transactions` through random configurations; gives the most reads one of them made.
 fn storm(transactions: u64, seed: u64) -> u32 {
-    const PER_WORLD: u64 = 64;
+    const PER_WORLD: u64 = 8;
     let mut rng = Rng::new(seed);
     let mut most_reads = 0;
     for round in 0..transactions.div_ceil(PER_WORLD) {
@@ -225,7 +225,7 @@ fn storm_size() -> u64 {
 fn random_bytes_neither_panic_the_model_nor_keep_it_busy() {
     let most_reads = storm(storm_size(), 1);
     assert!(
-        most_reads > 30,
+        most_reads > 24,
         "no walk went deep: at most {most_reads} reads"
     );
 }

@@ -227,16 +227,14 @@ impl Grants for Stage1Page<'_> {
 
     #[inline(always)]
     fn execute(&self) -> bool {
-        let unprivileged_write = self.writable() && self.unprivileged();
-        let (never, writable) = if self.is_unprivileged() {
-            (!self.unprivileged_execute(), unprivileged_write)
-        } else if self.is_privileged() {
+        let never = if self.is_privileged() {
             let pxn = self.leaf & PXN != 0 || self.tables & PXN_TABLE != 0;
-            (pxn || unprivileged_write, self.writable())
+            pxn || self.writable() && self.unprivileged()
         } else {
-            (!self.unprivileged_execute(), self.writable())
+            !self.unprivileged_execute()
         };
-        !never && !(self.regime.wxn && writable)
+        // WXN looks at what is left of the right to write after PAN.
+        !never && !(self.regime.wxn && self.write() != Writable::No)
     }
 }
 
