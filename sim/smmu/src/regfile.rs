@@ -172,6 +172,11 @@ pub fn register_offset(name: &str) -> Option<u32> {
     TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.offset)
 }
 
+/// Width of the register at `offset`.
+pub fn register_width(offset: u32) -> Option<Width> {
+    row_at(offset).map(|row| row.width)
+}
+
 /// Names of all registers, ascending by offset.
 pub fn register_names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|row| row.name)

@@ -161,7 +161,8 @@ impl Smmu {
                     pa: Pa::new(input.get()),
                     attributes: incoming,
                     span_log2: UNTRANSLATED_SPAN_LOG2,
-                    kind: request.kind,
+                    // STE.DRE and DCP govern only what some stage translates.
+                    kind: transaction.kind,
                 };
                 (Ok(walked), Path::Bypass)
             }

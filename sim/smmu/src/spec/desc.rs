@@ -10,10 +10,9 @@ use super::{Layout, layout};
 #[bitfield(u64, hash = true)]
 #[derive(PartialEq, Eq)]
 pub struct Stage1Leaf {
-    /// `Valid[0]`.
-    pub valid: bool,
-    /// `Type[1]`: 1 for tables and pages, 0 for blocks.
-    pub r#type: bool,
+    /// `Type[1:0]`: bit 0 valid; bit 1 table or page, else block.
+    #[bits(2)]
+    pub r#type: u8,
     /// `AttrIndx[4:2]`.
     #[bits(3)]
     pub attrindx: u8,
@@ -29,9 +28,9 @@ pub struct Stage1Leaf {
     pub af: bool,
     /// `nG[11]`.
     pub ng: bool,
-    /// `Address[47:12]`: address bits [47:12].
+    /// `OutputAddress[47:12]`: address bits [47:12].
     #[bits(36)]
-    pub address: u64,
+    pub outputaddress: u64,
     #[bits(2)]
     _res0_49_48: u8,
     /// `GP[50]`.
@@ -55,15 +54,14 @@ pub struct Stage1Leaf {
 }
 
 layout!(Stage1Leaf, 64, [
-    Valid [0:0] valid;
-    Type [1:1] r#type;
+    Type [1:0] r#type;
     AttrIndx [4:2] attrindx;
     NS [5:5] ns;
     AP [7:6] ap;
     SH [9:8] sh;
     AF [10:10] af;
     nG [11:11] ng;
-    Address [47:12] address;
+    OutputAddress [47:12] outputaddress;
     GP [50:50] gp;
     DBM [51:51] dbm;
     Contiguous [52:52] contiguous;
@@ -83,19 +81,18 @@ impl Stage1Leaf {
 #[bitfield(u64, hash = true)]
 #[derive(PartialEq, Eq)]
 pub struct Stage1Table {
-    /// `Valid[0]`.
-    pub valid: bool,
-    /// `Type[1]`: 1 for tables and pages, 0 for blocks.
-    pub r#type: bool,
+    /// `Type[1:0]`: bit 0 valid; bit 1 table or page, else block.
+    #[bits(2)]
+    pub r#type: u8,
     #[bits(8)]
     _res0_9_2: u8,
     /// `AF[10]`.
     pub af: bool,
     #[bits(1)]
     _res0_11_11: bool,
-    /// `Address[47:12]`: address bits [47:12].
+    /// `NextTableAddress[47:12]`: address bits [47:12].
     #[bits(36)]
-    pub address: u64,
+    pub nexttableaddress: u64,
     #[bits(11)]
     _res0_58_48: u16,
     /// `PXNTable[59]`.
@@ -110,10 +107,9 @@ pub struct Stage1Table {
 }
 
 layout!(Stage1Table, 64, [
-    Valid [0:0] valid;
-    Type [1:1] r#type;
+    Type [1:0] r#type;
     AF [10:10] af;
-    Address [47:12] address;
+    NextTableAddress [47:12] nexttableaddress;
     PXNTable [59:59] pxntable;
     UXNTable [60:60] uxntable;
     APTable [62:61] aptable;
@@ -130,10 +126,9 @@ impl Stage1Table {
 #[bitfield(u64, hash = true)]
 #[derive(PartialEq, Eq)]
 pub struct Stage2Leaf {
-    /// `Valid[0]`.
-    pub valid: bool,
-    /// `Type[1]`: 1 for tables and pages, 0 for blocks.
-    pub r#type: bool,
+    /// `Type[1:0]`: bit 0 valid; bit 1 table or page, else block.
+    #[bits(2)]
+    pub r#type: u8,
     /// `MemAttr[5:2]`.
     #[bits(4)]
     pub memattr: u8,
@@ -147,9 +142,9 @@ pub struct Stage2Leaf {
     pub af: bool,
     /// `FnXS[11]`.
     pub fnxs: bool,
-    /// `Address[47:12]`: address bits [47:12].
+    /// `OutputAddress[47:12]`: address bits [47:12].
     #[bits(36)]
-    pub address: u64,
+    pub outputaddress: u64,
     #[bits(3)]
     _res0_50_48: u8,
     /// `DBM[51]`.
@@ -173,14 +168,13 @@ pub struct Stage2Leaf {
 }
 
 layout!(Stage2Leaf, 64, [
-    Valid [0:0] valid;
-    Type [1:1] r#type;
+    Type [1:0] r#type;
     MemAttr [5:2] memattr;
     S2AP [7:6] s2ap;
     SH [9:8] sh;
     AF [10:10] af;
     FnXS [11:11] fnxs;
-    Address [47:12] address;
+    OutputAddress [47:12] outputaddress;
     DBM [51:51] dbm;
     Contiguous [52:52] contiguous;
     XN [54:53] xn;
@@ -199,28 +193,26 @@ impl Stage2Leaf {
 #[bitfield(u64, hash = true)]
 #[derive(PartialEq, Eq)]
 pub struct Stage2Table {
-    /// `Valid[0]`.
-    pub valid: bool,
-    /// `Type[1]`: 1 for tables and pages, 0 for blocks.
-    pub r#type: bool,
+    /// `Type[1:0]`: bit 0 valid; bit 1 table or page, else block.
+    #[bits(2)]
+    pub r#type: u8,
     #[bits(8)]
     _res0_9_2: u8,
     /// `AF[10]`.
     pub af: bool,
     #[bits(1)]
     _res0_11_11: bool,
-    /// `Address[47:12]`: address bits [47:12].
+    /// `NextTableAddress[47:12]`: address bits [47:12].
     #[bits(36)]
-    pub address: u64,
+    pub nexttableaddress: u64,
     #[bits(16)]
     _res0_63_48: u16,
 }
 
 layout!(Stage2Table, 64, [
-    Valid [0:0] valid;
-    Type [1:1] r#type;
+    Type [1:0] r#type;
     AF [10:10] af;
-    Address [47:12] address;
+    NextTableAddress [47:12] nexttableaddress;
 ]);
 
 impl Stage2Table {
