@@ -2,7 +2,7 @@
 
 mod illegal;
 
-pub use illegal::{IllegalCd, IllegalSte};
+pub use illegal::{Broken, IllegalCd, IllegalSte, RuleList};
 
 use crate::addr::{Iova, Ipa, Pa};
 use crate::config::Version;

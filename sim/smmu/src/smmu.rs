@@ -91,10 +91,7 @@ impl Smmu {
         }
         let request = stream.request(transaction);
         match walker.stage1_use(&self.config, &stream, transaction.substream) {
-            Ok(stage1) => {
-                let configuration = Configuration { stream, stage1 };
-                self.walk(&mut walker, &configuration, transaction, request)
-            }
+            Ok(stage1) => self.walk(&mut walker, &stream, &stage1, transaction, request),
             Err(raised) => self.faulted(raised, transaction, &request),
         }
     }
@@ -126,29 +123,30 @@ impl Smmu {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Outcome {
-        let request = configuration.stream.request(transaction);
-        self.walk(&mut Walker { mem, observer }, configuration, transaction, request)
+        let Configuration { stream, stage1 } = configuration;
+        let request = stream.request(transaction);
+        self.walk(&mut Walker { mem, observer }, stream, stage1, transaction, request)
     }
 
     #[inline(always)]
     fn walk<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &self,
         walker: &mut Walker<'_, M, O>,
-        configuration: &Configuration,
+        stream: &StreamContext,
+        stage1: &Stage1Use,
         transaction: &Transaction,
         request: Request,
     ) -> Outcome {
-        let stream = &configuration.stream;
         let input = transaction.address;
         let incoming = stream.overrides.apply(transaction.attributes);
-        let bypasses_stage1 = !matches!(configuration.stage1, Stage1Use::Translates(_));
+        let bypasses_stage1 = !matches!(stage1, Stage1Use::Translates(_));
         if bypasses_stage1 && !self.bypass_in_range(stream, input.get()) {
             let site =
                 Site { stage: Stage::Stage1, class: Class::In, ipa: Ipa::new(0), level: 0 };
             let raised = Raised::always(Cause::AddressSize(site));
             return self.faulted(raised, transaction, &request);
         }
-        let (walked, path) = match (&configuration.stage1, &stream.s2) {
+        let (walked, path) = match (stage1, &stream.s2) {
             (Stage1Use::Translates(s1), Some(s2)) => {
                 (walker.walk_nested(s1, s2, input, request, incoming), Path::Nested)
             }

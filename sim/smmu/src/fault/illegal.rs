@@ -5,6 +5,56 @@
 //! interfaces and of features [`crate::config::SmmuConfig`] refuses cannot arise and have no
 //! variant.
 
+use core::marker::PhantomData;
+
+/// A list of rules that a structure can break, in an order of their own.
+pub trait RuleList: Copy + 'static {
+    /// All rules, in order; at most 32.
+    const RULES: &'static [Self];
+
+    /// Place of a rule in the list.
+    fn index(self) -> u32;
+}
+
+/// The rules a structure breaks: a set, so that checking takes no branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken<R> {
+    bits: u32,
+    rules: PhantomData<R>,
+}
+
+impl<R> Default for Broken<R> {
+    fn default() -> Self {
+        Self { bits: 0, rules: PhantomData }
+    }
+}
+
+impl<R: RuleList> Broken<R> {
+    /// Just `rule`.
+    pub(crate) fn only(rule: R) -> Self {
+        let mut broken = Self::default();
+        broken.note(true, rule);
+        broken
+    }
+
+    /// Adds `rule` if it `is_broken`.
+    #[inline(always)]
+    pub(crate) fn note(&mut self, is_broken: bool, rule: R) {
+        self.bits |= u32::from(is_broken) << rule.index();
+    }
+
+    /// The first rule broken.
+    #[inline]
+    pub fn first(self) -> Option<R> {
+        R::RULES.get(self.bits.trailing_zeros() as usize).copied()
+    }
+
+    /// The rules broken, in order.
+    pub fn iter(self) -> impl Iterator<Item = R> {
+        R::RULES.iter().copied().filter(move |rule| self.bits >> rule.index() & 1 != 0)
+    }
+}
+
 /// Why an STE is illegal (C_BAD_STE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IllegalSte {
@@ -230,5 +280,40 @@ impl IllegalCd {
     /// The ID register fields that decide.
     pub const fn depends_on(self) -> &'static str {
         self.row().3
+    }
+}
+
+impl RuleList for IllegalSte {
+    const RULES: &'static [Self] = &Self::ALL;
+
+    #[inline(always)]
+    fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+impl RuleList for IllegalCd {
+    const RULES: &'static [Self] = &Self::ALL;
+
+    #[inline(always)]
+    fn index(self) -> u32 {
+        self as u32
+    }
+}
+
+const _: () = assert!(IllegalSte::ALL.len() <= 32 && IllegalCd::ALL.len() <= 32);
+
+#[cfg(test)]
+mod tests {
+    use super::{IllegalCd, IllegalSte, RuleList};
+
+    #[test]
+    fn every_rule_stands_at_its_index() {
+        for (i, rule) in (0..).zip(IllegalSte::ALL) {
+            assert_eq!(rule.index(), i);
+        }
+        for (i, rule) in (0..).zip(IllegalCd::ALL) {
+            assert_eq!(rule.index(), i);
+        }
     }
 }

@@ -4,12 +4,13 @@ use super::ste::wrong_endianness;
 use super::{StreamContext, StreamWorld};
 use crate::attr::Shareability;
 use crate::config::{Httu, SmmuConfig, StallModel};
-use crate::fault::{Disposition, IllegalCd};
+use crate::fault::{Broken, Disposition, IllegalCd};
 use crate::ids::Asid;
 use crate::perm::Stage1Regime;
+use crate::spec::attrs::Sh;
 use crate::spec::cd::Cd;
 use crate::transaction::Response;
-use crate::walk::params::{IllegalTable, StartLevel, TableFields};
+use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 use crate::walk::{Half, Stage1};
 
 /// The meaning of a CD, for a stream with this context.
@@ -21,45 +22,32 @@ pub fn resolve_cd(
     config: &SmmuConfig,
     stream: &StreamContext,
 ) -> Result<Stage1, IllegalCd> {
-    let mut first = None;
-    cd_violations(cd, config, stream, |illegal| first = first.or(Some(illegal)));
-    if let Some(illegal) = first {
+    let (broken, [ttb0, ttb1]) = examine(cd, config, stream);
+    if let Some(illegal) = broken.first() {
         return Err(illegal);
     }
     let (dw0, dw1, dw2) = (cd.dw0, cd.dw1, cd.dw2);
     let ha = config.httu >= Httu::AccessFlag && dw0.ha();
-    let half = |which: Which, walks: bool, tbi, had, e0pd, sh: u8| {
-        let tables = walks
-            .then(|| fields(cd, config, which).resolve(config, StartLevel::FromSize))
-            .transpose()
-            .map_err(|illegal| which.illegal(illegal))?;
-        let sh = tables
-            .filter(|tables| tables.takes_shareability_bits())
-            .map(|_| Shareability::from_bits(sh.into()));
-        Ok(Half { tables, tbi, had: config.had && had, e0pd, sh })
-    };
     let has_unprivileged = stream.world != StreamWorld::El2;
     let e0pd = config.e0pd && has_unprivileged;
-    let lower = half(
-        Which::Ttb0,
-        walks_ttb0(cd, stream),
-        dw0.tbi0(),
-        dw1.had0(),
-        e0pd && dw1.e0pd0(),
-        dw0.sh0().0,
-    )?;
-    let upper = if has_unprivileged {
-        Some(half(
-            Which::Ttb1,
-            walks_ttb1(cd, stream),
-            dw0.tbi1(),
-            dw2.had1(),
-            e0pd && dw2.e0pd1(),
-            dw0.sh1().0,
-        )?)
-    } else {
-        None
+    let shareability = |tables: Option<TableParams>, sh: Sh| {
+        let ruled_by_cd = tables.is_some_and(|tables| tables.takes_shareability_bits());
+        ruled_by_cd.then(|| Shareability::from_bits(sh.0.into()))
     };
+    let lower = Half {
+        tables: ttb0,
+        tbi: dw0.tbi0(),
+        had: config.had && dw1.had0(),
+        e0pd: e0pd && dw1.e0pd0(),
+        sh: shareability(ttb0, dw0.sh0()),
+    };
+    let upper = has_unprivileged.then(|| Half {
+        tables: ttb1,
+        tbi: dw0.tbi1(),
+        had: config.had && dw2.had1(),
+        e0pd: e0pd && dw2.e0pd1(),
+        sh: shareability(ttb1, dw0.sh1()),
+    });
     Ok(Stage1 {
         lower,
         upper,
@@ -93,26 +81,32 @@ pub fn cd_violations(
     cd: &Cd,
     config: &SmmuConfig,
     stream: &StreamContext,
-    mut report: impl FnMut(IllegalCd),
+    report: impl FnMut(IllegalCd),
 ) {
+    examine(cd, config, stream).0.iter().for_each(report);
+}
+
+/// What is illegal about a CD, and the tables of TTB0 and TTB1 where they are used and legal.
+fn examine(
+    cd: &Cd,
+    config: &SmmuConfig,
+    stream: &StreamContext,
+) -> (Broken<IllegalCd>, [Option<TableParams>; 2]) {
     use IllegalCd as I;
     let dw0 = cd.dw0;
     if !dw0.v() {
         // Nothing else of an invalid CD is looked at.
-        return report(I::NotValid);
+        return (Broken::only(I::NotValid), [None; 2]);
     }
-    let mut rule = |broken: bool, illegal| {
-        if broken {
-            report(illegal);
-        }
-    };
+    let mut broken = Broken::default();
+    let mut rule = |is_broken, illegal| broken.note(is_broken, illegal);
     let stall_disabled = stream.cds.is_some_and(|cds| cds.stall_disabled);
     rule(stall_disabled && dw0.s(), I::StallDisabledByStream);
     rule(config.term_model && !dw0.a(), I::TerminateModel);
     rule(dw0.s() && config.stall_model == StallModel::TerminateOnly, I::StallForbidden);
     rule(!dw0.s() && config.stall_model == StallModel::StallForced, I::StallRequired);
-    let walks = [(Which::Ttb0, walks_ttb0(cd, stream)), (Which::Ttb1, walks_ttb1(cd, stream))];
-    let walks_any = walks.iter().any(|&(_, walks)| walks);
+    let (walks_ttb0, walks_ttb1) = (walks_ttb0(cd, stream), walks_ttb1(cd, stream));
+    let walks_any = walks_ttb0 || walks_ttb1;
     rule(walks_any && wrong_endianness(config, dw0.endi()), I::Endianness);
     rule(!dw0.aa64(), I::Lpae);
     rule((dw0.ha() || dw0.hd()) && config.httu == Httu::None, I::HttuAbsent);
@@ -121,11 +115,12 @@ pub fn cd_violations(
     rule(haft && !dw0.ha(), I::HaftWithoutHa);
     let has_asid = stream.world != StreamWorld::El2;
     rule(has_asid && !config.asid16 && dw0.asid() >> 8 != 0, I::AsidRange);
-    for (which, _) in walks.into_iter().filter(|&(_, walks)| walks) {
-        fields(cd, config, which).violations(config, StartLevel::FromSize, |illegal| {
-            rule(true, which.illegal(illegal));
-        });
-    }
+    let mut tables = |which: Which, walks: bool| {
+        let report = |illegal| rule(true, which.illegal(illegal));
+        walks.then(|| fields(cd, config, which).resolve(config, StartLevel::FromSize, report))?
+    };
+    let tables = [tables(Which::Ttb0, walks_ttb0), tables(Which::Ttb1, walks_ttb1)];
+    (broken, tables)
 }
 
 /// Any-EL2 has no EPD0: TTB0 is always used.

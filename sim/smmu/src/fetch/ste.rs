@@ -5,7 +5,7 @@ use super::{
 };
 use crate::attr::{NoTagAccess, Overrides, Shareability};
 use crate::config::{Httu, SmmuConfig, StallModel, TableEndianness};
-use crate::fault::{Disposition, IllegalSte};
+use crate::fault::{Broken, Disposition, IllegalSte};
 use crate::ids::Vmid;
 use crate::perm::{DirtyState, ExecuteNever};
 use crate::spec::regs::Cr2;
@@ -13,7 +13,7 @@ use crate::spec::ste::Ste;
 use crate::smmu::{instcfg, privcfg};
 use crate::transaction::Response;
 use crate::walk::Stage2;
-use crate::walk::params::{IllegalTable, StartLevel, TableFields};
+use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 
 /// The meaning of an STE.
 ///
@@ -24,20 +24,16 @@ pub fn resolve_ste(
     config: &SmmuConfig,
     cr2: Cr2,
 ) -> Result<StreamContext, IllegalSte> {
-    let mut first = None;
-    ste_violations(ste, config, |illegal| first = first.or(Some(illegal)));
-    if let Some(illegal) = first {
+    let (broken, tables) = examine(ste, config);
+    if let Some(illegal) = broken.first() {
         return Err(illegal);
     }
     let form = Form::of(ste);
     let (dw1, dw2) = (ste.dw1, ste.dw2);
-    let s2 = if form.stage2 {
-        let tables = stage2_fields(ste, config)
-            .resolve(config, stage2_start(ste, config))
-            .map_err(illegal_stage2)?;
+    let s2 = tables.map(|tables| {
         let hardware = config.httu;
         let ha = hardware >= Httu::AccessFlag && dw2.s2ha();
-        Some(Stage2 {
+        Stage2 {
             tables,
             vmid: Vmid::new(dw2.s2vmid()),
             affd: dw2.s2affd(),
@@ -59,10 +55,8 @@ pub fn resolve_ste(
             } else {
                 Disposition::Terminate { response: Response::Abort, recorded: dw2.s2r() }
             },
-        })
-    } else {
-        None
-    };
+        }
+    });
     Ok(StreamContext {
         action: form.action,
         world: form.world(ste, config, cr2),
@@ -87,22 +81,24 @@ pub fn resolve_ste(
 
 /// Reports every rule that makes an STE illegal, in the order of the list. A part's ID registers
 /// decide most of them.
-pub fn ste_violations(ste: &Ste, config: &SmmuConfig, mut report: impl FnMut(IllegalSte)) {
+pub fn ste_violations(ste: &Ste, config: &SmmuConfig, report: impl FnMut(IllegalSte)) {
+    examine(ste, config).0.iter().for_each(report);
+}
+
+/// What is illegal about an STE, and the stage-2 tables it enables, if legal.
+fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableParams>) {
     use IllegalSte as I;
     let form = Form::of(ste);
     let (dw0, dw1, dw2) = (ste.dw0, ste.dw1, ste.dw2);
     if !dw0.v() {
         // Nothing else of an invalid STE is looked at.
-        return report(I::NotValid);
+        return (Broken::only(I::NotValid), None);
     }
+    let mut broken = Broken::default();
     if form.action == StreamAction::Abort {
-        return;
+        return (broken, None);
     }
-    let mut rule = |broken: bool, illegal| {
-        if broken {
-            report(illegal);
-        }
-    };
+    let mut rule = |is_broken, illegal| broken.note(is_broken, illegal);
     rule(form.stage1 && !config.s1p, I::Stage1Absent);
     rule(form.stage2 && !config.s2p, I::Stage2Absent);
 
@@ -126,6 +122,7 @@ pub fn ste_violations(ste: &Ste, config: &SmmuConfig, mut report: impl FnMut(Ill
         rule(dw0.s1contextptr() << 6 >> limit != 0, I::S1ContextPtrRange);
     }
 
+    let mut tables = None;
     if form.stage2 {
         rule(dw2.s2s() && config.stall_model == StallModel::TerminateOnly, I::Stage2StallForbidden);
         rule(!dw2.s2s() && config.stall_model == StallModel::StallForced, I::Stage2StallRequired);
@@ -134,7 +131,8 @@ pub fn ste_violations(ste: &Ste, config: &SmmuConfig, mut report: impl FnMut(Ill
         rule(dw2.s2hd() && config.httu == Httu::AccessFlag, I::Stage2DirtyAbsent);
         let haft = config.httu == Httu::TableAccessFlag && dw2.s2haft();
         rule(haft && !dw2.s2ha(), I::Stage2HaftWithoutHa);
-        stage2_fields(ste, config).violations(config, stage2_start(ste, config), |illegal| {
+        let start = stage2_start(ste, config);
+        tables = stage2_fields(ste, config).resolve(config, start, |illegal| {
             rule(true, illegal_stage2(illegal));
         });
         rule(wrong_endianness(config, dw2.s2endi()), I::Stage2Endianness);
@@ -144,6 +142,7 @@ pub fn ste_violations(ste: &Ste, config: &SmmuConfig, mut report: impl FnMut(Ill
         && (form.stage1 || form.stage2)
         && !(form.strw_used(config) && dw1.strw() != 0);
     rule(vmid_used && !config.vmid16 && dw2.s2vmid() >> 8 != 0, I::VmidRange);
+    (broken, tables)
 }
 
 /// What STE.Config says.

@@ -263,86 +263,91 @@ impl TableFields {
         PS_BITS[usize::from(self.ps & 7)].min(config.oas)
     }
 
-    /// All that is illegal about these tables. The order has no architectural meaning.
-    pub(crate) fn violations(
-        &self,
-        config: &SmmuConfig,
-        start: StartLevel,
-        mut report: impl FnMut(IllegalTable),
-    ) {
-        let output_bits = self.output_bits(config);
-        let wide_base = self.granule_log2 == Some(16) || self.ds;
-        if self.base >> output_bits != 0 || (!wide_base && self.base >> 48 != 0) {
-            report(IllegalTable::Base);
-        }
-        let Some(granule) = self.granule(config) else { return report(IllegalTable::Granule) };
-        if !self.size_is_legal(config, granule, start) {
-            return report(IllegalTable::Size);
-        }
-        if let StartLevel::Encoded(sl0) = start
-            && self.stage2_start_lsb(config, granule, sl0).is_none()
-        {
-            report(IllegalTable::StartLevel);
-        }
-    }
-
-    /// The tables, if legal.
+    /// The tables, if legal. Reports all that is illegal about them, in an order without
+    /// architectural meaning, and gives `None` then.
+    #[inline]
     pub(crate) fn resolve(
         &self,
         config: &SmmuConfig,
         start: StartLevel,
-    ) -> Result<TableParams, IllegalTable> {
-        let granule = self.granule(config).ok_or(IllegalTable::Granule)?;
+        mut report: impl FnMut(IllegalTable),
+    ) -> Option<TableParams> {
+        let output_bits = self.output_bits(config);
+        let wide = self.granule_log2 == Some(16) || self.ds;
+        let base_fits =
+            self.base & !below(output_bits) == 0 && (wide || self.base & !below(48) == 0);
+        if !base_fits {
+            report(IllegalTable::Base);
+        }
+        let Some(granule) = self.granule(config) else {
+            report(IllegalTable::Granule);
+            return None;
+        };
         if !self.size_is_legal(config, granule, start) {
-            return Err(IllegalTable::Size);
+            report(IllegalTable::Size);
+            return None;
         }
         let input_bits = 64 - self.tsz;
         let stride = granule - 3;
-        let start_lsb = match start {
-            StartLevel::FromSize => granule + (input_bits - 1 - granule) / stride * stride,
-            StartLevel::Encoded(sl0) => {
-                self.stage2_start_lsb(config, granule, sl0).ok_or(IllegalTable::StartLevel)?
-            }
+        let level = match start {
+            StartLevel::FromSize => 3 - ((input_bits - 1 - granule) / stride) as i8,
+            StartLevel::Encoded(sl0) => match self.stage2_start_level(config, granule, sl0) {
+                Some(level) => level,
+                None => {
+                    report(IllegalTable::StartLevel);
+                    return None;
+                }
+            },
         };
-        let output_bits = self.output_bits(config);
-        let wide = granule == 16 || self.ds;
-        if self.base >> output_bits != 0 || (!wide && self.base >> 48 != 0) {
-            return Err(IllegalTable::Base);
-        }
-        // A table whose output can be 52 bits wide keeps its base in bits [51:6] at least.
-        let size_log2 = input_bits - start_lsb + 3;
-        let align_log2 = if wide && output_bits == 52 { size_log2.max(6) } else { size_log2 };
-        let blocks: &[u8] = match granule {
-            12 if self.ds => &[21, 30, 39],
-            12 => &[21, 30],
-            14 if self.ds => &[25, 36],
-            14 => &[25],
-            _ if config.oas == 52 => &[29, 42],
-            _ => &[29],
-        };
-        let levels_down = (start_lsb - granule) / stride;
-        let high_bits = match granule {
+        base_fits.then(|| self.params(config, granule, level, output_bits))
+    }
+
+    /// The tables, all checks passed.
+    #[inline]
+    fn params(
+        &self,
+        config: &SmmuConfig,
+        granule_log2: GranuleLog2,
+        start_level: i8,
+        output_bits: u8,
+    ) -> TableParams {
+        let input_bits = 64 - self.tsz;
+        let stride = granule_log2 - 3;
+        let start_lsb = lsb_of(granule_log2, start_level);
+        let high_bits = match granule_log2 {
             16 => HighAddressBits::At12,
             _ if self.ds => HighAddressBits::At8,
             _ => HighAddressBits::None,
         };
+        // A table whose output can be 52 bits wide keeps its base in bits [51:6] at least.
+        let size_log2 = input_bits - start_lsb + 3;
+        let wide = high_bits != HighAddressBits::None && output_bits == 52;
+        let align_log2 = if wide { size_log2.max(6) } else { size_log2 };
+        let block_lsbs = match granule_log2 {
+            12 if self.ds => 1 << 21 | 1 << 30 | 1 << 39,
+            12 => 1 << 21 | 1 << 30,
+            14 if self.ds => 1 << 25 | 1 << 36,
+            14 => 1 << 25,
+            _ if config.oas == 52 => 1 << 29 | 1 << 42,
+            _ => 1 << 29,
+        };
         let address_top = if high_bits == HighAddressBits::At8 { 50 } else { 48 };
-        Ok(TableParams {
+        TableParams {
             base: self.base & !below(align_log2),
-            granule_log2: granule,
+            granule_log2,
             stride,
             input_bits,
             start_lsb,
-            start_level: 3 - levels_down as i8,
+            start_level,
             output_bits,
             high_bits,
-            address_mask: below(address_top) & !below(granule),
+            address_mask: below(address_top) & !below(granule_log2),
             big_endian: self.big_endian,
-            block_lsbs: blocks.iter().fold(0, |set, lsb| set | 1 << lsb),
+            block_lsbs,
             start_index_mask: below(input_bits - start_lsb),
             index_mask: below(stride),
             beyond_output: !below(output_bits),
-        })
+        }
     }
 
     /// IHI 0070 §5.2 and §5.4, STE.S2T0SZ and CD.T0SZ.
@@ -364,10 +369,9 @@ impl TableFields {
         (smallest..=largest).contains(&self.tsz)
     }
 
-    /// Lowest bit of the start level that {S2SL0_2, S2SL0} names, if the level exists, fits
-    /// S2T0SZ with at most 16 concatenated tables, and is permitted for the PA size
-    /// (DDI 0487 §D8.2.8).
-    fn stage2_start_lsb(&self, config: &SmmuConfig, granule: GranuleLog2, sl0: u8) -> Option<u8> {
+    /// The start level that {S2SL0_2, S2SL0} names, if it exists, fits S2T0SZ with at most 16
+    /// concatenated tables, and is permitted for the PA size (DDI 0487 §D8.2.8).
+    fn stage2_start_level(&self, config: &SmmuConfig, granule: GranuleLog2, sl0: u8) -> Option<i8> {
         let level: i8 = match (granule, sl0) {
             (12, 0) => 2,
             (12, 1) => 1,
@@ -386,13 +390,16 @@ impl TableFields {
             (14, 1) => 42,
             _ => 32,
         };
-        let stride = granule - 3;
-        let lsb = granule + stride * u8::try_from(3 - level).ok()?;
-        let input_bits = 64 - self.tsz;
+        let lsb = lsb_of(granule, level);
         // Level −1 of 4 KiB and level 0 of 16 KiB end at bit 51 and are never concatenated.
-        let top = (lsb + stride + 4).min(52);
-        let fits = (lsb + 1..=top).contains(&input_bits);
-        (fits && config.oas >= smallest_pa).then_some(lsb)
+        let top = (lsb + (granule - 3) + 4).min(52);
+        let fits = (lsb + 1..=top).contains(&(64 - self.tsz));
+        (fits && config.oas >= smallest_pa).then_some(level)
     }
 }
 
+/// Lowest input bit that `level` resolves.
+#[inline]
+fn lsb_of(granule_log2: GranuleLog2, level: i8) -> u8 {
+    granule_log2 + (granule_log2 - 3) * level.abs_diff(3)
+}
