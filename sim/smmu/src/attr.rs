@@ -104,11 +104,26 @@ impl Cacheability {
         if nibble == 0b0100 {
             return Self::NON_CACHEABLE;
         }
-        let policy =
-            if nibble & 0b0100 == 0 { Policy::WriteThrough } else { Policy::WriteBack };
-        let read = if nibble & 2 != 0 { Self::READ_ALLOCATE } else { 0 };
-        let write = if nibble & 1 != 0 { Self::WRITE_ALLOCATE } else { 0 };
-        let transient = if nibble & 0b1000 == 0 { Self::TRANSIENT } else { 0 };
+        let policy = if nibble & 0b0100 == 0 {
+            Policy::WriteThrough
+        } else {
+            Policy::WriteBack
+        };
+        let read = if nibble & 2 != 0 {
+            Self::READ_ALLOCATE
+        } else {
+            0
+        };
+        let write = if nibble & 1 != 0 {
+            Self::WRITE_ALLOCATE
+        } else {
+            0
+        };
+        let transient = if nibble & 0b1000 == 0 {
+            Self::TRANSIENT
+        } else {
+            0
+        };
         Self(policy as u8 | read | write | transient)
     }
 
@@ -219,9 +234,10 @@ impl MemoryType {
         let level = |bits| Cacheability::allocating(Policy::from_memattr(bits));
         match Stage2Type::from_memattr(memattr, NoTagAccess::Absent) {
             Stage2Type::Device(device) => Self::Device(device),
-            Stage2Type::Normal { .. } => {
-                Self::Normal { inner: level(memattr), outer: level(memattr >> 2) }
-            }
+            Stage2Type::Normal { .. } => Self::Normal {
+                inner: level(memattr),
+                outer: level(memattr >> 2),
+            },
         }
     }
 }
@@ -287,32 +303,48 @@ impl Attributes {
     pub fn consistent(self) -> Self {
         let memory = match self.memory {
             MemoryType::Device(_) => self.memory,
-            MemoryType::Normal { inner, outer } => {
-                MemoryType::Normal { inner: inner.consistent(), outer: outer.consistent() }
-            }
+            MemoryType::Normal { inner, outer } => MemoryType::Normal {
+                inner: inner.consistent(),
+                outer: outer.consistent(),
+            },
         };
         let cached = match memory {
             MemoryType::Device(_) => false,
             MemoryType::Normal { inner, outer } => inner.is_cacheable() || outer.is_cacheable(),
         };
-        let shareability =
-            if cached { self.shareability } else { Shareability::OuterShareable };
-        Self { memory, shareability }
+        let shareability = if cached {
+            self.shareability
+        } else {
+            Shareability::OuterShareable
+        };
+        Self {
+            memory,
+            shareability,
+        }
     }
 
     /// Stage-1 output: `self` from the descriptor, its hints met by those of a cacheable `input`.
     #[inline]
     #[must_use]
     pub fn with_input_hints(self, input: Self) -> Self {
-        let MemoryType::Normal { inner, outer } = self.memory else { return self };
-        let MemoryType::Normal { inner: input_inner, outer: input_outer } = input.memory else {
+        let MemoryType::Normal { inner, outer } = self.memory else {
+            return self;
+        };
+        let MemoryType::Normal {
+            inner: input_inner,
+            outer: input_outer,
+        } = input.memory
+        else {
             return self;
         };
         let memory = MemoryType::Normal {
             inner: inner.meet_hints(input_inner),
             outer: outer.meet_hints(input_outer),
         };
-        Self { memory, shareability: self.shareability }
+        Self {
+            memory,
+            shareability: self.shareability,
+        }
     }
 
     /// Stage-1 attributes (or the input's, if stage 1 is bypassed) combined with stage 2's
@@ -324,7 +356,10 @@ impl Attributes {
             Stage2Memory::Combine(memory) => combine_types(self.memory, memory),
             Stage2Memory::Force(forced) => forced.apply(self.memory),
         };
-        Self { memory, shareability: self.shareability.combine(stage2.shareability) }
+        Self {
+            memory,
+            shareability: self.shareability.combine(stage2.shareability),
+        }
     }
 }
 
@@ -334,9 +369,16 @@ fn combine_types(stage1: MemoryType, stage2: Stage2Type) -> MemoryType {
         (MemoryType::Device(a), Stage2Type::Device(b)) => MemoryType::Device(a.min(b)),
         (MemoryType::Device(a), Stage2Type::Normal { .. }) => MemoryType::Device(a),
         (MemoryType::Normal { .. }, Stage2Type::Device(b)) => MemoryType::Device(b),
-        (MemoryType::Normal { inner, outer }, Stage2Type::Normal { inner: i2, outer: o2 }) => {
-            MemoryType::Normal { inner: inner.limit(i2), outer: outer.limit(o2) }
-        }
+        (
+            MemoryType::Normal { inner, outer },
+            Stage2Type::Normal {
+                inner: i2,
+                outer: o2,
+            },
+        ) => MemoryType::Normal {
+            inner: inner.limit(i2),
+            outer: outer.limit(o2),
+        },
     }
 }
 
@@ -364,14 +406,15 @@ pub enum NoTagAccess {
 }
 
 impl Stage2Type {
-    /// MemAttr[3:0] of a stage-2 descriptor without S2FWB. Reserved values act as Device-nGnRnE.
+    /// MemAttr\[3:0\] of a stage-2 descriptor without S2FWB. Reserved values act as Device-nGnRnE.
     #[inline]
     pub fn from_memattr(memattr: u64, tags: NoTagAccess) -> Self {
         match memattr & 0xf {
             bits @ 0..4 => Self::Device(Device::from_bits(bits)),
-            4 if tags == NoTagAccess::Present => {
-                Self::Normal { inner: Policy::WriteBack, outer: Policy::WriteBack }
-            }
+            4 if tags == NoTagAccess::Present => Self::Normal {
+                inner: Policy::WriteBack,
+                outer: Policy::WriteBack,
+            },
             4 | 8 | 12 => Self::Device(Device::NGnRnE),
             bits => Self::Normal {
                 inner: Policy::from_memattr(bits),
@@ -395,7 +438,7 @@ pub enum ForcedType {
 }
 
 impl ForcedType {
-    /// MemAttr[3:0] with S2FWB=1: bit 3 is RES0 but for NoTagAccess. The reserved value 0b100 acts
+    /// MemAttr\[3:0\] with S2FWB=1: bit 3 is RES0 but for NoTagAccess. The reserved value 0b100 acts
     /// as Non-cacheable (deviations.md D4).
     #[inline]
     pub fn from_memattr(memattr: u64) -> Self {
@@ -416,12 +459,14 @@ impl ForcedType {
             (Self::Device(forced), MemoryType::Normal { .. }) => MemoryType::Device(forced),
             (Self::NonCacheable | Self::Stage1, MemoryType::Device(_))
             | (Self::Stage1, MemoryType::Normal { .. }) => stage1,
-            (Self::NonCacheable, MemoryType::Normal { .. }) => {
-                MemoryType::Normal { inner: Cacheability::NON_CACHEABLE, outer: Cacheability::NON_CACHEABLE }
-            }
-            (Self::WriteBack, MemoryType::Device(_)) => {
-                MemoryType::Normal { inner: Cacheability::WRITE_BACK, outer: Cacheability::WRITE_BACK }
-            }
+            (Self::NonCacheable, MemoryType::Normal { .. }) => MemoryType::Normal {
+                inner: Cacheability::NON_CACHEABLE,
+                outer: Cacheability::NON_CACHEABLE,
+            },
+            (Self::WriteBack, MemoryType::Device(_)) => MemoryType::Normal {
+                inner: Cacheability::WRITE_BACK,
+                outer: Cacheability::WRITE_BACK,
+            },
             (Self::WriteBack, MemoryType::Normal { inner, outer }) => {
                 let force = |level: Cacheability| {
                     if level.is_cacheable() {
@@ -430,7 +475,10 @@ impl ForcedType {
                         Cacheability::WRITE_BACK
                     }
                 };
-                MemoryType::Normal { inner: force(inner), outer: force(outer) }
+                MemoryType::Normal {
+                    inner: force(inner),
+                    outer: force(outer),
+                }
             }
         }
     }
@@ -460,7 +508,8 @@ impl Stage2Attributes {
     pub fn is_device(&self) -> bool {
         matches!(
             self.memory,
-            Stage2Memory::Combine(Stage2Type::Device(_)) | Stage2Memory::Force(ForcedType::Device(_))
+            Stage2Memory::Combine(Stage2Type::Device(_))
+                | Stage2Memory::Force(ForcedType::Device(_))
         )
     }
 }
@@ -490,9 +539,21 @@ impl Overrides {
             memory: mtcfg.then(|| MemoryType::from_memattr(memattr)),
             shareability: (shcfg != 1).then(|| Shareability::from_bits(shcfg)),
             hints: (alloccfg & 8 != 0).then(|| {
-                let transient = if alloccfg & 1 != 0 { Cacheability::TRANSIENT } else { 0 };
-                let read = if alloccfg & 4 != 0 { Cacheability::READ_ALLOCATE } else { 0 };
-                let write = if alloccfg & 2 != 0 { Cacheability::WRITE_ALLOCATE } else { 0 };
+                let transient = if alloccfg & 1 != 0 {
+                    Cacheability::TRANSIENT
+                } else {
+                    0
+                };
+                let read = if alloccfg & 4 != 0 {
+                    Cacheability::READ_ALLOCATE
+                } else {
+                    0
+                };
+                let write = if alloccfg & 2 != 0 {
+                    Cacheability::WRITE_ALLOCATE
+                } else {
+                    0
+                };
                 Cacheability(read | write | transient)
             }),
         }
@@ -522,7 +583,10 @@ impl Overrides {
                 shareability = self.shareability.unwrap_or(shareability);
             }
         }
-        Attributes { memory, shareability }
+        Attributes {
+            memory,
+            shareability,
+        }
     }
 }
 
@@ -532,12 +596,22 @@ fn keep_hints(new: MemoryType, old: MemoryType) -> MemoryType {
     match (new, old) {
         (
             MemoryType::Normal { inner, outer },
-            MemoryType::Normal { inner: old_inner, outer: old_outer },
+            MemoryType::Normal {
+                inner: old_inner,
+                outer: old_outer,
+            },
         ) => {
             let keep = |level: Cacheability, old: Cacheability| {
-                if old.is_cacheable() { level.with_hints_of(old) } else { level }
+                if old.is_cacheable() {
+                    level.with_hints_of(old)
+                } else {
+                    level
+                }
             };
-            MemoryType::Normal { inner: keep(inner, old_inner), outer: keep(outer, old_outer) }
+            MemoryType::Normal {
+                inner: keep(inner, old_inner),
+                outer: keep(outer, old_outer),
+            }
         }
         _ => new,
     }

@@ -274,7 +274,10 @@ impl SmmuConfig {
             .with_pasidtt(self.pasidtt)
             .with_epan(self.epan)
             .with_mteperm(self.mteperm);
-        let oas = PS_BITS.iter().position(|&bits| bits == self.oas).unwrap_or(0);
+        let oas = PS_BITS
+            .iter()
+            .position(|&bits| bits == self.oas)
+            .unwrap_or(0);
         let idr5 = Idr5::new()
             .with_oas(oas as u8)
             .with_gran4k(self.gran4k)
@@ -304,14 +307,20 @@ impl SmmuConfig {
         let idr2 = Idr2::from(ids.idr2);
         let idr3 = Idr3::from(ids.idr3);
         let idr5 = Idr5::from(ids.idr5);
-        let reserved = |field, value: u8| ConfigError::Reserved { field, value: value.into() };
+        let reserved = |field, value: u8| ConfigError::Reserved {
+            field,
+            value: value.into(),
+        };
 
         rules::refuse_unmodelled(idr0, idr1, idr3, idr5)?;
         let aidr = Aidr::from(ids.aidr);
         let version = Version::ALL
             .into_iter()
             .find(|v| *v as u8 == aidr.archminorrev() && aidr.archmajorrev() == 0)
-            .ok_or(ConfigError::Reserved { field: "AIDR", value: ids.aidr })?;
+            .ok_or(ConfigError::Reserved {
+                field: "AIDR",
+                value: ids.aidr,
+            })?;
         let config = Self {
             version,
             s1p: idr0.s1p(),

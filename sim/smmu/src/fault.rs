@@ -55,7 +55,11 @@ pub enum Direction {
 impl Direction {
     #[inline(always)]
     pub(crate) fn of(kind: AccessKind) -> Self {
-        if kind.is_write() { Self::Write } else { Self::Read }
+        if kind.is_write() {
+            Self::Write
+        } else {
+            Self::Read
+        }
     }
 }
 
@@ -157,10 +161,7 @@ impl Cause {
     pub fn is_translation_related(&self) -> bool {
         matches!(
             self,
-            Self::Translation(_)
-                | Self::AddressSize(_)
-                | Self::Access(_)
-                | Self::Permission { .. }
+            Self::Translation(_) | Self::AddressSize(_) | Self::Access(_) | Self::Permission { .. }
         )
     }
 }
@@ -181,7 +182,10 @@ pub enum Disposition {
 
 impl Disposition {
     /// What every other fault gets: abort and record.
-    pub(crate) const ABORT: Self = Self::Terminate { response: Response::Abort, recorded: true };
+    pub(crate) const ABORT: Self = Self::Terminate {
+        response: Response::Abort,
+        recorded: true,
+    };
 }
 
 /// A fault on its way out of the translation: what it is and what becomes of it.
@@ -195,7 +199,10 @@ impl Raised {
     /// A fault that aborts and is recorded, whatever the configuration.
     #[cold]
     pub(crate) fn always(cause: Cause) -> Self {
-        Self { cause, disposition: Disposition::ABORT }
+        Self {
+            cause,
+            disposition: Disposition::ABORT,
+        }
     }
 
     /// A fault of a stage with this disposition, which governs only translation-related faults.
@@ -238,7 +245,11 @@ impl Fault {
         // An atomic that may write but not read reports RnW=1, but not in SMMUv3.0.
         let missing_read = matches!(
             cause,
-            Cause::Permission { missing_read: true, table_access: None, .. }
+            Cause::Permission {
+                missing_read: true,
+                table_access: None,
+                ..
+            }
         );
         let rnw = if missing_read && version >= Version::V3_1 {
             Direction::Read
@@ -275,15 +286,14 @@ impl Fault {
             | Cause::StreamDisabled
             | Cause::BadCd(_) => event,
             Cause::SteFetch { fetch } | Cause::CdFetch { fetch } => with_fetch(event, fetch),
-            Cause::WalkEabt { site, fetch } => {
-                with_fetch(self.with_access(event, &site), fetch)
-            }
+            Cause::WalkEabt { site, fetch } => with_fetch(self.with_access(event, &site), fetch),
             Cause::Translation(site) | Cause::AddressSize(site) | Cause::Access(site) => {
                 with_ipa(self.with_access(event, &site), &site)
             }
-            Cause::Permission { site, table_access, .. } => {
-                let reads_table =
-                    site.class == Class::Tt && table_access == Some(Direction::Read);
+            Cause::Permission {
+                site, table_access, ..
+            } => {
+                let reads_table = site.class == Class::Tt && table_access == Some(Direction::Read);
                 with_ipa(self.with_access(event, &site), &site).with_ttrnw(reads_table)
             }
         }

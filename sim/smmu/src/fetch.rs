@@ -205,14 +205,18 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 let place = configuration(Structure::L1Std, l1std);
                 let fault = Cause::SteFetch { fetch: l1std };
                 let word = self.read_within(config, place, fault)?;
-                table.locate_in_level2(word, index).ok_or(Cause::BadStreamId)?
+                table
+                    .locate_in_level2(word, index)
+                    .ok_or(Cause::BadStreamId)?
             }
         };
         let fault = Cause::SteFetch { fetch: pa };
         if pa.get() >> config.oas != 0 {
             return Err(fault);
         }
-        let words = self.read_structure(configuration(Structure::Ste, pa)).map_err(|_| fault)?;
+        let words = self
+            .read_structure(configuration(Structure::Ste, pa))
+            .map_err(|_| fault)?;
         Ok(Ste::from_words(words))
     }
 
@@ -238,7 +242,11 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         s2: Option<&Stage2>,
         index: SubstreamId,
     ) -> Result<Cd, Raised> {
-        let limit = if s2.is_some() { config.ias() } else { config.oas };
+        let limit = if s2.is_some() {
+            config.ias()
+        } else {
+            config.oas
+        };
         let at = match table.locate(index) {
             tables::CdPlace::Here(at) => at,
             tables::CdPlace::Through { l1cd, leaf } => {
@@ -268,15 +276,26 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
             return Ok(configuration(structure, Pa::new(at)));
         };
         let ipa = Ipa::new(at);
-        let through =
-            if structure == Structure::L1Cd { Purpose::L1Cd } else { Purpose::Cd };
+        let through = if structure == Structure::L1Cd {
+            Purpose::L1Cd
+        } else {
+            Purpose::Cd
+        };
         match self.stage2(s2, ipa, through, Request::TABLE_READ) {
-            Ok(leaf) => Ok(Place { ipa: Some(ipa), ..configuration(structure, leaf.pa) }),
+            Ok(leaf) => Ok(Place {
+                ipa: Some(ipa),
+                ..configuration(structure, leaf.pa)
+            }),
             Err(cause) => Err(Raised::of_stage(cause, s2.disposition)),
         }
     }
 }
 
 fn configuration(structure: Structure, pa: Pa) -> Place {
-    Place { structure, purpose: Purpose::Configuration, ipa: None, pa }
+    Place {
+        structure,
+        purpose: Purpose::Configuration,
+        ipa: None,
+        pa,
+    }
 }

@@ -32,8 +32,14 @@ pub enum AccessClass {
 
 impl AccessClass {
     /// All classes, in the order a transaction meets them.
-    pub const ALL: [Self; 6] =
-        [Self::L1Std, Self::Ste, Self::L1Cd, Self::Cd, Self::Stage1, Self::Stage2];
+    pub const ALL: [Self; 6] = [
+        Self::L1Std,
+        Self::Ste,
+        Self::L1Cd,
+        Self::Cd,
+        Self::Stage1,
+        Self::Stage2,
+    ];
 }
 
 /// Memory refused the access: an external abort, seen by the SMMU as F_STE_FETCH, F_CD_FETCH or

@@ -69,12 +69,17 @@ pub enum Verdict {
 /// Checks `request` against what a page grants (IHI 0070 §3.13, §13.1.4).
 #[inline(always)]
 pub fn check(page: &impl Grants, request: Request) -> Verdict {
-    let granted = |mark_dirty| Verdict::Granted { kind: request.kind, mark_dirty };
+    let granted = |mark_dirty| Verdict::Granted {
+        kind: request.kind,
+        mark_dirty,
+    };
     match request.kind {
         AccessKind::Read if readable(page, request) => granted(false),
         AccessKind::Read => Verdict::Refused { missing_read: true },
         AccessKind::Write => match page.write() {
-            Writable::No => Verdict::Refused { missing_read: false },
+            Writable::No => Verdict::Refused {
+                missing_read: false,
+            },
             write => granted(write == Writable::Clean),
         },
         _ => check_special(page, request),
@@ -96,8 +101,14 @@ fn check_special(page: &impl Grants, request: Request) -> Verdict {
     let (readable, write) = (readable(page, request), page.write());
     let any = page.read() || page.execute() || write != Writable::No;
     let dirty = write == Writable::Dirty;
-    let granted = |kind| Verdict::Granted { kind, mark_dirty: false };
-    let granted_write = Verdict::Granted { kind, mark_dirty: write == Writable::Clean };
+    let granted = |kind| Verdict::Granted {
+        kind,
+        mark_dirty: false,
+    };
+    let granted_write = Verdict::Granted {
+        kind,
+        mark_dirty: write == Writable::Clean,
+    };
     let refused = |missing_read| Verdict::Refused { missing_read };
     match kind {
         AccessKind::Atomic | AccessKind::WriteDcp if write == Writable::No => refused(false),
@@ -130,7 +141,7 @@ pub struct Stage1Regime {
 }
 
 /// Restrictions collected from Table descriptors: bits of `PXNTable`, `UXNTable`, `APTable` where
-/// the descriptor has them ([62:59]).
+/// the descriptor has them (\[62:59\]).
 pub const HIERARCHICAL_MASK: u64 = 0xf << 59;
 
 const PXN_TABLE: u64 = 1 << 59;
@@ -172,8 +183,7 @@ impl Stage1Page<'_> {
     /// Writable by somebody.
     #[inline(always)]
     fn writable(&self) -> bool {
-        self.tables & AP_TABLE_READ_ONLY == 0
-            && (self.leaf & AP_READ_ONLY == 0 || self.is_clean())
+        self.tables & AP_TABLE_READ_ONLY == 0 && (self.leaf & AP_READ_ONLY == 0 || self.is_clean())
     }
 
     /// Readable by unprivileged accesses.
@@ -234,7 +244,8 @@ impl Grants for Stage1Page<'_> {
             !self.unprivileged_execute()
         };
         // WXN looks at what is left of the right to write after PAN.
-        !never && !(self.regime.wxn && self.write() != Writable::No)
+        let writable = || self.write() != Writable::No;
+        !(never || self.regime.wxn && writable())
     }
 }
 
@@ -243,7 +254,7 @@ impl Grants for Stage1Page<'_> {
 pub enum ExecuteNever {
     /// Bit 54 alone.
     OneBit,
-    /// Bits [54:53], by privilege.
+    /// Bits \[54:53\], by privilege.
     ByPrivilege,
 }
 
@@ -302,7 +313,11 @@ pub enum DirtyState {
 #[inline]
 pub fn updated_stage1(leaf: u64, mark_dirty: bool) -> u64 {
     let leaf = leaf | ACCESS_FLAG;
-    if mark_dirty { leaf & !AP_READ_ONLY } else { leaf }
+    if mark_dirty {
+        leaf & !AP_READ_ONLY
+    } else {
+        leaf
+    }
 }
 
 /// The stage-2 descriptor after an update: Access flag set, and dirty if `mark_dirty`.

@@ -169,7 +169,10 @@ pub fn register_name(offset: u32) -> Option<&'static str> {
 
 /// Offset of the register called `name`, without the `SMMU_` prefix; case does not matter.
 pub fn register_offset(name: &str) -> Option<u32> {
-    TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.offset)
+    TABLE
+        .iter()
+        .find(|row| row.name.eq_ignore_ascii_case(name))
+        .map(|row| row.offset)
 }
 
 /// Width of the register at `offset`.
@@ -215,10 +218,17 @@ impl RegisterFile {
             (config.ats, 1 << 4),
             (config.vmw, 7 << 6),
         ];
-        let cr2 =
-            [(true, 1 << 1), (config.hyp, 1 << 0), (config.btm, 1 << 2), (config.atsrecerr, 1 << 3)];
+        let cr2 = [
+            (true, 1 << 1),
+            (config.hyp, 1 << 0),
+            (config.btm, 1 << 2),
+            (config.atsrecerr, 1 << 3),
+        ];
         let bits = |fields: &[(bool, u32)]| {
-            fields.iter().filter(|(present, _)| *present).fold(0, |all, (_, bits)| all | bits)
+            fields
+                .iter()
+                .filter(|(present, _)| *present)
+                .fold(0, |all, (_, bits)| all | bits)
         };
         let mut file = Self {
             values: [0; SLOTS],
@@ -288,10 +298,10 @@ impl RegisterFile {
     /// access to two 32-bit registers reads both.
     pub fn read(&self, offset: u32, width: Width) -> u64 {
         match width {
-            Width::W64 if offset % 8 == 0 => {
+            Width::W64 if offset.is_multiple_of(8) => {
                 self.read_half(offset) | self.read_half(offset + 4) << 32
             }
-            Width::W32 if offset % 4 == 0 => self.read_half(offset),
+            Width::W32 if offset.is_multiple_of(4) => self.read_half(offset),
             _ => 0,
         }
     }
@@ -306,7 +316,7 @@ impl RegisterFile {
     /// ignore it; so do guarded registers while their guard is set.
     pub fn write(&mut self, offset: u32, width: Width, value: u64) {
         match width {
-            Width::W64 if offset % 8 == 0 => {
+            Width::W64 if offset.is_multiple_of(8) => {
                 let row = row_at(offset).filter(|row| row.width == Width::W64);
                 if let Some(row) = row {
                     self.write_bits(row, u64::MAX, value);
@@ -315,7 +325,7 @@ impl RegisterFile {
                     self.write_half(offset + 4, value >> 32);
                 }
             }
-            Width::W32 if offset % 4 == 0 => self.write_half(offset, value),
+            Width::W32 if offset.is_multiple_of(4) => self.write_half(offset, value),
             _ => {}
         }
     }
@@ -338,8 +348,16 @@ impl RegisterFile {
             Guard::Cr0(_) | Guard::IrqCtrl(_) => row.writable,
             Guard::Cr1 => {
                 let queues = PRIQEN | EVENTQEN | CMDQEN;
-                let tables = if enabled & SMMUEN == 0 { TABLE_FIELDS } else { 0 };
-                let queues = if enabled & queues == 0 { QUEUE_FIELDS } else { 0 };
+                let tables = if enabled & SMMUEN == 0 {
+                    TABLE_FIELDS
+                } else {
+                    0
+                };
+                let queues = if enabled & queues == 0 {
+                    QUEUE_FIELDS
+                } else {
+                    0
+                };
                 tables | queues
             }
             Guard::Update if value & GBPA_UPDATE == 0 => 0,
@@ -356,7 +374,8 @@ impl RegisterFile {
         // Enables take effect within the write; reserved bits are not acknowledged.
         match row.slot {
             Slot::Cr0 => {
-                self.values[Slot::Cr0Ack as usize] = self.get(Slot::Cr0) & u64::from(self.cr0_writable);
+                self.values[Slot::Cr0Ack as usize] =
+                    self.get(Slot::Cr0) & u64::from(self.cr0_writable);
             }
             Slot::IrqCtrl => {
                 self.values[Slot::IrqCtrlAck as usize] = self.get(Slot::IrqCtrl);

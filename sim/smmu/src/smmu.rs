@@ -30,7 +30,11 @@ fn silent_abort(transaction: &Transaction) -> Outcome {
     if transaction.kind.is_hint() {
         Outcome::Dropped
     } else {
-        Outcome::Terminated { response: Response::Abort, fault: None, event: None }
+        Outcome::Terminated {
+            response: Response::Abort,
+            fault: None,
+            event: None,
+        }
     }
 }
 
@@ -125,7 +129,13 @@ impl Smmu {
     ) -> Outcome {
         let Configuration { stream, stage1 } = configuration;
         let request = stream.request(transaction);
-        self.walk(&mut Walker { mem, observer }, stream, stage1, transaction, request)
+        self.walk(
+            &mut Walker { mem, observer },
+            stream,
+            stage1,
+            transaction,
+            request,
+        )
     }
 
     #[inline(always)]
@@ -141,19 +151,28 @@ impl Smmu {
         let incoming = stream.overrides.apply(transaction.attributes);
         let bypasses_stage1 = !matches!(stage1, Stage1Use::Translates(_));
         if bypasses_stage1 && !self.bypass_in_range(stream, input.get()) {
-            let site =
-                Site { stage: Stage::Stage1, class: Class::In, ipa: Ipa::new(0), level: 0 };
+            let site = Site {
+                stage: Stage::Stage1,
+                class: Class::In,
+                ipa: Ipa::new(0),
+                level: 0,
+            };
             let raised = Raised::always(Cause::AddressSize(site));
             return self.faulted(raised, transaction, &request);
         }
         let (walked, path) = match (stage1, &stream.s2) {
-            (Stage1Use::Translates(s1), Some(s2)) => {
-                (walker.walk_nested(s1, s2, input, request, incoming), Path::Nested)
-            }
-            (Stage1Use::Translates(s1), None) => {
-                (walker.walk_stage1(s1, input, request, incoming), Path::Stage1)
-            }
-            (_, Some(s2)) => (walker.walk_stage2(s2, input, request, incoming), Path::Stage2),
+            (Stage1Use::Translates(s1), Some(s2)) => (
+                walker.walk_nested(s1, s2, input, request, incoming),
+                Path::Nested,
+            ),
+            (Stage1Use::Translates(s1), None) => (
+                walker.walk_stage1(s1, input, request, incoming),
+                Path::Stage1,
+            ),
+            (_, Some(s2)) => (
+                walker.walk_stage2(s2, input, request, incoming),
+                Path::Stage2,
+            ),
             (_, None) => {
                 let walked = Walked {
                     pa: Pa::new(input.get()),
@@ -219,8 +238,16 @@ impl Smmu {
         let permissions = self.config.attr_perms_ovr;
         let request = override_access(
             transaction,
-            if permissions { instcfg(gbpa.instcfg()) } else { None },
-            if permissions { privcfg(gbpa.privcfg()) } else { None },
+            if permissions {
+                instcfg(gbpa.instcfg())
+            } else {
+                None
+            },
+            if permissions {
+                privcfg(gbpa.privcfg())
+            } else {
+                None
+            },
         );
         let walked = Walked {
             pa: Pa::new(transaction.address.get()),
@@ -240,12 +267,19 @@ impl Smmu {
         }
         let fault = Fault::new(cause, transaction, request, self.config.version);
         match disposition {
-            Disposition::Stall => Outcome::Stalled { fault, event: fault.stall_record() },
+            Disposition::Stall => Outcome::Stalled {
+                fault,
+                event: fault.stall_record(),
+            },
             Disposition::Terminate { response, recorded } => {
                 let recorded =
                     recorded && (cause != Cause::BadStreamId || self.regs.cr2().recinvsid());
                 let event = recorded.then(|| fault.record());
-                Outcome::Terminated { response, fault: Some(fault), event }
+                Outcome::Terminated {
+                    response,
+                    fault: Some(fault),
+                    event,
+                }
             }
         }
     }
@@ -264,7 +298,11 @@ pub(crate) fn override_access(
     } else {
         instcfg.unwrap_or(transaction.ind)
     };
-    Request { kind: transaction.kind, ind, pnu: privcfg.unwrap_or(transaction.pnu) }
+    Request {
+        kind: transaction.kind,
+        ind,
+        pnu: privcfg.unwrap_or(transaction.pnu),
+    }
 }
 
 /// INSTCFG of an STE or of GBPA; `None` is "use incoming".

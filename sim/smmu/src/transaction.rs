@@ -35,7 +35,10 @@ impl AccessKind {
     /// prepare for a write.
     #[inline]
     pub fn is_write(self) -> bool {
-        matches!(self, Self::Write | Self::Atomic | Self::WriteDcp | Self::NoWriteDcp)
+        matches!(
+            self,
+            Self::Write | Self::Atomic | Self::WriteDcp | Self::NoWriteDcp
+        )
     }
 
     /// Whether the access is dropped silently where another would fault.

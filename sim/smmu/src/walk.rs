@@ -61,8 +61,19 @@ pub(crate) struct Place {
 impl Place {
     #[inline(always)]
     fn seen(self, action: Action<'_>) -> Access<'_> {
-        let Self { structure, purpose, ipa, pa } = self;
-        Access { structure, purpose, ipa, pa, action }
+        let Self {
+            structure,
+            purpose,
+            ipa,
+            pa,
+        } = self;
+        Access {
+            structure,
+            purpose,
+            ipa,
+            pa,
+            action,
+        }
     }
 }
 
@@ -76,7 +87,11 @@ enum Order {
 impl Order {
     #[inline(always)]
     fn of(tables: &params::TableParams) -> Self {
-        if tables.is_big_endian() { Self::Swapped } else { Self::AsIs }
+        if tables.is_big_endian() {
+            Self::Swapped
+        } else {
+            Self::AsIs
+        }
     }
 
     #[inline(always)]
@@ -130,14 +145,15 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     #[cold]
     fn update(&mut self, place: Place, order: Order, old: u64, new: u64) -> BusResult<bool> {
         let class = place.structure.class();
-        let result = self.mem.compare_exchange64(
-            place.pa,
-            order.convert(old),
-            order.convert(new),
-            class,
-        );
+        let result =
+            self.mem
+                .compare_exchange64(place.pa, order.convert(old), order.convert(new), class);
         let action = match result {
-            Ok(found) => Action::Update { old, new, found: order.convert(found) },
+            Ok(found) => Action::Update {
+                old,
+                new,
+                found: order.convert(found),
+            },
             Err(_) => Action::AbortedUpdate,
         };
         self.observer.access(&place.seen(action));

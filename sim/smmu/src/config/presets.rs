@@ -39,7 +39,10 @@ pub const PRESETS: &[Preset] = &[
 
 /// The preset called `name`.
 pub fn preset(name: &str) -> Option<SmmuConfig> {
-    PRESETS.iter().find(|preset| preset.name == name).map(|preset| (preset.config)())
+    PRESETS
+        .iter()
+        .find(|preset| preset.name == name)
+        .map(|preset| (preset.config)())
 }
 
 impl SmmuConfig {
@@ -103,6 +106,9 @@ impl SmmuConfig {
 
     /// The part of QEMU 11's `smmuv3` device with both stages, as its ID registers read
     /// (IDR0 0x0d44101b, IDR1 0x02730010, IDR3 0x1414, IDR5 0x74, AIDR 1).
+    ///
+    /// # Panics
+    /// Never: the part exists, and a test says so.
     pub fn qemu_11() -> Self {
         Self::from_id_registers(IdRegisters {
             idr0: 0x0d44_101b,
@@ -174,7 +180,10 @@ mod tests {
         for preset in PRESETS {
             let config = (preset.config)();
             assert_eq!(config.validate(), Ok(()), "{}", preset.name);
-            assert_eq!(SmmuConfig::from_id_registers(config.id_registers()), Ok(config));
+            assert_eq!(
+                SmmuConfig::from_id_registers(config.id_registers()),
+                Ok(config)
+            );
         }
     }
 

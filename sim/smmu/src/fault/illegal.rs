@@ -25,7 +25,10 @@ pub struct Broken<R> {
 
 impl<R> Default for Broken<R> {
     fn default() -> Self {
-        Self { bits: 0, rules: PhantomData }
+        Self {
+            bits: 0,
+            rules: PhantomData,
+        }
     }
 }
 
@@ -51,7 +54,10 @@ impl<R: RuleList> Broken<R> {
 
     /// The rules broken, in order.
     pub fn iter(self) -> impl Iterator<Item = R> {
-        R::RULES.iter().copied().filter(move |rule| self.bits >> rule.index() & 1 != 0)
+        R::RULES
+            .iter()
+            .copied()
+            .filter(move |rule| self.bits >> rule.index() & 1 != 0)
     }
 }
 
@@ -100,7 +106,7 @@ pub enum IllegalSte {
     Stage2StartLevel,
     /// S2ENDI asks for a byte order the part does not have.
     Stage2Endianness,
-    /// S2VMID[15:8] must be zero.
+    /// S2VMID\[15:8\] must be zero.
     VmidRange,
 }
 
@@ -131,29 +137,117 @@ impl IllegalSte {
         Self::VmidRange,
     ];
 
+    #[expect(clippy::too_many_lines, reason = "one row a rule")]
     const fn row(self) -> (u8, &'static str, &'static str, &'static str) {
         match self {
             Self::NotValid => (1, "V", "V=0", "—"),
-            Self::Stage1Absent => (2, "Config", "Config enables stage 1, which the part does not have", "IDR0.S1P"),
-            Self::Stage2Absent => (3, "Config", "Config enables stage 2, which the part does not have", "IDR0.S2P"),
-            Self::SplitStageAts => (6, "EATS", "EATS=0b10 (split-stage) needs Config=0b111, S2S=0 and IDR0.NS1ATS=0", "IDR0.ATS, IDR0.NS1ATS"),
-            Self::FullAtsWithStage2Stall => (7, "EATS", "EATS=0b01 with stage 2 and S2S=1", "IDR0.ATS"),
+            Self::Stage1Absent => (
+                2,
+                "Config",
+                "Config enables stage 1, which the part does not have",
+                "IDR0.S1P",
+            ),
+            Self::Stage2Absent => (
+                3,
+                "Config",
+                "Config enables stage 2, which the part does not have",
+                "IDR0.S2P",
+            ),
+            Self::SplitStageAts => (
+                6,
+                "EATS",
+                "EATS=0b10 (split-stage) needs Config=0b111, S2S=0 and IDR0.NS1ATS=0",
+                "IDR0.ATS, IDR0.NS1ATS",
+            ),
+            Self::FullAtsWithStage2Stall => {
+                (7, "EATS", "EATS=0b01 with stage 2 and S2S=1", "IDR0.ATS")
+            }
             Self::StreamWorldReserved => (10, "STRW", "STRW=0bx1 is reserved", "IDR0.Hyp"),
-            Self::Stage1StallDisable => (12, "S1STALLD", "S1STALLD=1 on a part that does not let software choose", "IDR0.STALL_MODEL"),
-            Self::CdTableTooLarge => (13, "S1CDMax", "S1CDMax exceeds IDR1.SSIDSIZE", "IDR1.SSIDSIZE"),
-            Self::TwoLevelCdTable => (14, "S1Fmt", "S1Fmt asks for a two-level CD table", "IDR0.CD2L"),
-            Self::S1ContextPtrRange => (15, "S1ContextPtr", "S1ContextPtr lies beyond the physical (stage 1 only) or intermediate (nested) address size", "IDR5.OAS"),
-            Self::Stage2StallForbidden => (17, "S2S", "S2S=1 on a part that only terminates", "IDR0.STALL_MODEL"),
-            Self::Stage2StallRequired => (18, "S2S", "S2S=0 on a part that always stalls", "IDR0.STALL_MODEL"),
-            Self::Stage2Lpae => (19, "S2AA64", "S2AA64=0 selects VMSAv8-32 LPAE tables", "IDR0.TTF"),
-            Self::Stage2HttuAbsent => (20, "S2HA", "S2HA or S2HD set without hardware update", "IDR0.HTTU"),
-            Self::Stage2DirtyAbsent => (21, "S2HD", "S2HD set without hardware update of dirty state", "IDR0.HTTU"),
+            Self::Stage1StallDisable => (
+                12,
+                "S1STALLD",
+                "S1STALLD=1 on a part that does not let software choose",
+                "IDR0.STALL_MODEL",
+            ),
+            Self::CdTableTooLarge => (
+                13,
+                "S1CDMax",
+                "S1CDMax exceeds IDR1.SSIDSIZE",
+                "IDR1.SSIDSIZE",
+            ),
+            Self::TwoLevelCdTable => (
+                14,
+                "S1Fmt",
+                "S1Fmt asks for a two-level CD table",
+                "IDR0.CD2L",
+            ),
+            Self::S1ContextPtrRange => (
+                15,
+                "S1ContextPtr",
+                "S1ContextPtr lies beyond the physical (stage 1 only) or intermediate (nested) address size",
+                "IDR5.OAS",
+            ),
+            Self::Stage2StallForbidden => (
+                17,
+                "S2S",
+                "S2S=1 on a part that only terminates",
+                "IDR0.STALL_MODEL",
+            ),
+            Self::Stage2StallRequired => (
+                18,
+                "S2S",
+                "S2S=0 on a part that always stalls",
+                "IDR0.STALL_MODEL",
+            ),
+            Self::Stage2Lpae => (
+                19,
+                "S2AA64",
+                "S2AA64=0 selects VMSAv8-32 LPAE tables",
+                "IDR0.TTF",
+            ),
+            Self::Stage2HttuAbsent => (
+                20,
+                "S2HA",
+                "S2HA or S2HD set without hardware update",
+                "IDR0.HTTU",
+            ),
+            Self::Stage2DirtyAbsent => (
+                21,
+                "S2HD",
+                "S2HD set without hardware update of dirty state",
+                "IDR0.HTTU",
+            ),
             Self::Stage2HaftWithoutHa => (22, "S2HAFT", "S2HAFT=1 with S2HA=0", "IDR0.HTTU"),
-            Self::Stage2Granule => (23, "S2TG", "S2TG is reserved or names a granule the part does not have", "IDR5.GRAN4K, GRAN16K, GRAN64K"),
-            Self::S2TtbRange => (24, "S2TTB", "S2TTB lies beyond the stage-2 output size, or beyond 48 bits without S2DS", "IDR5.OAS"),
-            Self::S2T0SzRange => (25, "S2T0SZ", "S2T0SZ lies outside the legal range", "IDR5.OAS, IDR3.STT, IDR5.DS"),
-            Self::Stage2StartLevel => (26, "S2SL0", "S2SL0 is reserved, does not fit S2T0SZ, or starts at a level not permitted for the PA size", "IDR5.OAS, IDR5.DS, IDR3.STT"),
-            Self::Stage2Endianness => (28, "S2ENDI", "S2ENDI asks for a byte order the part does not have", "IDR0.TTENDIAN"),
+            Self::Stage2Granule => (
+                23,
+                "S2TG",
+                "S2TG is reserved or names a granule the part does not have",
+                "IDR5.GRAN4K, GRAN16K, GRAN64K",
+            ),
+            Self::S2TtbRange => (
+                24,
+                "S2TTB",
+                "S2TTB lies beyond the stage-2 output size, or beyond 48 bits without S2DS",
+                "IDR5.OAS",
+            ),
+            Self::S2T0SzRange => (
+                25,
+                "S2T0SZ",
+                "S2T0SZ lies outside the legal range",
+                "IDR5.OAS, IDR3.STT, IDR5.DS",
+            ),
+            Self::Stage2StartLevel => (
+                26,
+                "S2SL0",
+                "S2SL0 is reserved, does not fit S2T0SZ, or starts at a level not permitted for the PA size",
+                "IDR5.OAS, IDR5.DS, IDR3.STT",
+            ),
+            Self::Stage2Endianness => (
+                28,
+                "S2ENDI",
+                "S2ENDI asks for a byte order the part does not have",
+                "IDR0.TTENDIAN",
+            ),
             Self::VmidRange => (31, "S2VMID", "S2VMID[15:8] must be zero", "IDR0.VMID16"),
         }
     }
@@ -202,7 +296,7 @@ pub enum IllegalCd {
     DirtyAbsent,
     /// HAFT=1 with HA=0.
     HaftWithoutHa,
-    /// ASID[15:8] must be zero.
+    /// ASID\[15:8\] must be zero.
     AsidRange,
     /// T0SZ lies outside the legal range.
     T0SzRange,
@@ -244,21 +338,81 @@ impl IllegalCd {
         match self {
             Self::NotValid => (1, "V", "V=0", "—"),
             Self::StallDisabledByStream => (2, "S", "S=1 although STE.S1STALLD=1", "—"),
-            Self::TerminateModel => (3, "A", "A=0 on a part that can only abort", "IDR0.TERM_MODEL"),
-            Self::StallForbidden => (4, "S", "S=1 on a part that only terminates", "IDR0.STALL_MODEL"),
-            Self::StallRequired => (4, "S", "S=0 on a part that always stalls", "IDR0.STALL_MODEL"),
-            Self::Endianness => (5, "ENDI", "ENDI asks for a byte order the part does not have", "IDR0.TTENDIAN"),
-            Self::Lpae => (6, "AA64", "AA64=0 selects VMSAv8-32 LPAE tables", "IDR0.TTF"),
+            Self::TerminateModel => (
+                3,
+                "A",
+                "A=0 on a part that can only abort",
+                "IDR0.TERM_MODEL",
+            ),
+            Self::StallForbidden => (
+                4,
+                "S",
+                "S=1 on a part that only terminates",
+                "IDR0.STALL_MODEL",
+            ),
+            Self::StallRequired => (
+                4,
+                "S",
+                "S=0 on a part that always stalls",
+                "IDR0.STALL_MODEL",
+            ),
+            Self::Endianness => (
+                5,
+                "ENDI",
+                "ENDI asks for a byte order the part does not have",
+                "IDR0.TTENDIAN",
+            ),
+            Self::Lpae => (
+                6,
+                "AA64",
+                "AA64=0 selects VMSAv8-32 LPAE tables",
+                "IDR0.TTF",
+            ),
             Self::HttuAbsent => (8, "HA", "HA or HD set without hardware update", "IDR0.HTTU"),
-            Self::DirtyAbsent => (8, "HD", "HD set without hardware update of dirty state", "IDR0.HTTU"),
+            Self::DirtyAbsent => (
+                8,
+                "HD",
+                "HD set without hardware update of dirty state",
+                "IDR0.HTTU",
+            ),
             Self::HaftWithoutHa => (8, "HAFT", "HAFT=1 with HA=0", "IDR0.HTTU"),
             Self::AsidRange => (9, "ASID", "ASID[15:8] must be zero", "IDR0.ASID16"),
-            Self::T0SzRange => (10, "T0SZ", "T0SZ lies outside the legal range", "IDR5.VAX, IDR3.STT, IDR5.DS"),
-            Self::T1SzRange => (10, "T1SZ", "T1SZ lies outside the legal range", "IDR5.VAX, IDR3.STT, IDR5.DS"),
-            Self::Granule0 => (11, "TG0", "TG0 is reserved or names a granule the part does not have", "IDR5.GRAN4K, GRAN16K, GRAN64K"),
-            Self::Granule1 => (11, "TG1", "TG1 is reserved or names a granule the part does not have", "IDR5.GRAN4K, GRAN16K, GRAN64K"),
-            Self::Ttb0Range => (12, "TTB0", "TTB0 lies beyond IPS, or beyond 48 bits without DS", "IDR5.OAS"),
-            Self::Ttb1Range => (12, "TTB1", "TTB1 lies beyond IPS, or beyond 48 bits without DS", "IDR5.OAS"),
+            Self::T0SzRange => (
+                10,
+                "T0SZ",
+                "T0SZ lies outside the legal range",
+                "IDR5.VAX, IDR3.STT, IDR5.DS",
+            ),
+            Self::T1SzRange => (
+                10,
+                "T1SZ",
+                "T1SZ lies outside the legal range",
+                "IDR5.VAX, IDR3.STT, IDR5.DS",
+            ),
+            Self::Granule0 => (
+                11,
+                "TG0",
+                "TG0 is reserved or names a granule the part does not have",
+                "IDR5.GRAN4K, GRAN16K, GRAN64K",
+            ),
+            Self::Granule1 => (
+                11,
+                "TG1",
+                "TG1 is reserved or names a granule the part does not have",
+                "IDR5.GRAN4K, GRAN16K, GRAN64K",
+            ),
+            Self::Ttb0Range => (
+                12,
+                "TTB0",
+                "TTB0 lies beyond IPS, or beyond 48 bits without DS",
+                "IDR5.OAS",
+            ),
+            Self::Ttb1Range => (
+                12,
+                "TTB1",
+                "TTB1 lies beyond IPS, or beyond 48 bits without DS",
+                "IDR5.OAS",
+            ),
         }
     }
 

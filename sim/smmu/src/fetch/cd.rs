@@ -65,12 +65,14 @@ pub fn resolve_cd(
         mair: u64::from(cd.dw3.mair1()) << 32 | u64::from(cd.dw3.mair0()),
         disposition: match (dw0.s(), dw0.a()) {
             (true, _) => Disposition::Stall,
-            (false, true) => {
-                Disposition::Terminate { response: Response::Abort, recorded: dw0.r() }
-            }
-            (false, false) => {
-                Disposition::Terminate { response: Response::RazWi, recorded: dw0.r() }
-            }
+            (false, true) => Disposition::Terminate {
+                response: Response::Abort,
+                recorded: dw0.r(),
+            },
+            (false, false) => Disposition::Terminate {
+                response: Response::RazWi,
+                recorded: dw0.r(),
+            },
         },
     })
 }
@@ -103,23 +105,41 @@ fn examine(
     let stall_disabled = stream.cds.is_some_and(|cds| cds.stall_disabled);
     rule(stall_disabled && dw0.s(), I::StallDisabledByStream);
     rule(config.term_model && !dw0.a(), I::TerminateModel);
-    rule(dw0.s() && config.stall_model == StallModel::TerminateOnly, I::StallForbidden);
-    rule(!dw0.s() && config.stall_model == StallModel::StallForced, I::StallRequired);
+    rule(
+        dw0.s() && config.stall_model == StallModel::TerminateOnly,
+        I::StallForbidden,
+    );
+    rule(
+        !dw0.s() && config.stall_model == StallModel::StallForced,
+        I::StallRequired,
+    );
     let (walks_ttb0, walks_ttb1) = (walks_ttb0(cd, stream), walks_ttb1(cd, stream));
     let walks_any = walks_ttb0 || walks_ttb1;
-    rule(walks_any && wrong_endianness(config, dw0.endi()), I::Endianness);
+    rule(
+        walks_any && wrong_endianness(config, dw0.endi()),
+        I::Endianness,
+    );
     rule(!dw0.aa64(), I::Lpae);
-    rule((dw0.ha() || dw0.hd()) && config.httu == Httu::None, I::HttuAbsent);
+    rule(
+        (dw0.ha() || dw0.hd()) && config.httu == Httu::None,
+        I::HttuAbsent,
+    );
     rule(dw0.hd() && config.httu == Httu::AccessFlag, I::DirtyAbsent);
     let haft = config.httu == Httu::TableAccessFlag && cd.dw1.haft();
     rule(haft && !dw0.ha(), I::HaftWithoutHa);
     let has_asid = stream.world != StreamWorld::El2;
-    rule(has_asid && !config.asid16 && dw0.asid() >> 8 != 0, I::AsidRange);
+    rule(
+        has_asid && !config.asid16 && dw0.asid() >> 8 != 0,
+        I::AsidRange,
+    );
     let mut tables = |which: Which, walks: bool| {
         let report = |illegal| rule(true, which.illegal(illegal));
         walks.then(|| fields(cd, config, which).resolve(config, StartLevel::FromSize, report))?
     };
-    let tables = [tables(Which::Ttb0, walks_ttb0), tables(Which::Ttb1, walks_ttb1)];
+    let tables = [
+        tables(Which::Ttb0, walks_ttb0),
+        tables(Which::Ttb1, walks_ttb1),
+    ];
     (broken, tables)
 }
 

@@ -1,16 +1,14 @@
 //! The STE: which ones are illegal, and what a legal one means (IHI 0070 §5.2).
 
-use super::{
-    CdTable, CdTableFormat, DefaultSubstream, StreamAction, StreamContext, StreamWorld,
-};
+use super::{CdTable, CdTableFormat, DefaultSubstream, StreamAction, StreamContext, StreamWorld};
 use crate::attr::{NoTagAccess, Overrides, Shareability};
 use crate::config::{Httu, SmmuConfig, StallModel, TableEndianness};
 use crate::fault::{Broken, Disposition, IllegalSte};
 use crate::ids::Vmid;
 use crate::perm::{DirtyState, ExecuteNever};
+use crate::smmu::{instcfg, privcfg};
 use crate::spec::regs::Cr2;
 use crate::spec::ste::Ste;
-use crate::smmu::{instcfg, privcfg};
 use crate::transaction::Response;
 use crate::walk::Stage2;
 use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
@@ -19,11 +17,7 @@ use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 ///
 /// # Errors
 /// The first rule of the list that it breaks: the stream then gets C_BAD_STE.
-pub fn resolve_ste(
-    ste: &Ste,
-    config: &SmmuConfig,
-    cr2: Cr2,
-) -> Result<StreamContext, IllegalSte> {
+pub fn resolve_ste(ste: &Ste, config: &SmmuConfig, cr2: Cr2) -> Result<StreamContext, IllegalSte> {
     let (broken, tables) = examine(ste, config);
     if let Some(illegal) = broken.first() {
         return Err(illegal);
@@ -46,14 +40,25 @@ pub fn resolve_ste(
             haft: ha && hardware == Httu::TableAccessFlag && dw2.s2haft(),
             ptw: form.stage1 && dw2.s2ptw(),
             fwb: config.fwb && dw1.s2fwb(),
-            xn: if config.xnx { ExecuteNever::ByPrivilege } else { ExecuteNever::OneBit },
-            tags: if config.mteperm { NoTagAccess::Present } else { NoTagAccess::Absent },
+            xn: if config.xnx {
+                ExecuteNever::ByPrivilege
+            } else {
+                ExecuteNever::OneBit
+            },
+            tags: if config.mteperm {
+                NoTagAccess::Present
+            } else {
+                NoTagAccess::Absent
+            },
             sh: (tables.takes_shareability_bits())
                 .then(|| Shareability::from_bits(u64::from(dw2.s2sh0().0))),
             disposition: if dw2.s2s() {
                 Disposition::Stall
             } else {
-                Disposition::Terminate { response: Response::Abort, recorded: dw2.s2r() }
+                Disposition::Terminate {
+                    response: Response::Abort,
+                    recorded: dw2.s2r(),
+                }
             },
         }
     });
@@ -70,8 +75,16 @@ pub fn resolve_ste(
         } else {
             Overrides::default()
         },
-        privcfg: if config.attr_perms_ovr { privcfg(dw1.privcfg()) } else { None },
-        instcfg: if config.attr_perms_ovr { instcfg(dw1.instcfg()) } else { None },
+        privcfg: if config.attr_perms_ovr {
+            privcfg(dw1.privcfg())
+        } else {
+            None
+        },
+        instcfg: if config.attr_perms_ovr {
+            instcfg(dw1.instcfg())
+        } else {
+            None
+        },
         dre: dw1.dre(),
         dcp: dw1.dcp(),
         cds: form.stage1.then(|| cd_table(ste, config)),
@@ -105,10 +118,19 @@ fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableP
     if config.ats && (form.stage1 || form.stage2) {
         let nested = form.stage1 && form.stage2;
         let eats = dw1.eats();
-        rule(eats == 2 && (!nested || dw2.s2s() || config.ns1ats), I::SplitStageAts);
-        rule(eats == 1 && form.stage2 && dw2.s2s(), I::FullAtsWithStage2Stall);
+        rule(
+            eats == 2 && (!nested || dw2.s2s() || config.ns1ats),
+            I::SplitStageAts,
+        );
+        rule(
+            eats == 1 && form.stage2 && dw2.s2s(),
+            I::FullAtsWithStage2Stall,
+        );
     }
-    rule(form.strw_used(config) && dw1.strw() & 1 != 0, I::StreamWorldReserved);
+    rule(
+        form.strw_used(config) && dw1.strw() & 1 != 0,
+        I::StreamWorldReserved,
+    );
 
     if form.stage1 {
         let fixed_model = config.stall_model != StallModel::StallAndTerminate;
@@ -116,19 +138,38 @@ fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableP
         if config.ssidsize != 0 {
             rule(dw0.s1cdmax() > config.ssidsize, I::CdTableTooLarge);
             let two_level = matches!(dw0.s1fmt(), 1 | 2);
-            rule(dw0.s1cdmax() != 0 && !config.cd2l && two_level, I::TwoLevelCdTable);
+            rule(
+                dw0.s1cdmax() != 0 && !config.cd2l && two_level,
+                I::TwoLevelCdTable,
+            );
         }
-        let limit = if form.stage2 { config.ias() } else { config.oas };
+        let limit = if form.stage2 {
+            config.ias()
+        } else {
+            config.oas
+        };
         rule(dw0.s1contextptr() << 6 >> limit != 0, I::S1ContextPtrRange);
     }
 
     let mut tables = None;
     if form.stage2 {
-        rule(dw2.s2s() && config.stall_model == StallModel::TerminateOnly, I::Stage2StallForbidden);
-        rule(!dw2.s2s() && config.stall_model == StallModel::StallForced, I::Stage2StallRequired);
+        rule(
+            dw2.s2s() && config.stall_model == StallModel::TerminateOnly,
+            I::Stage2StallForbidden,
+        );
+        rule(
+            !dw2.s2s() && config.stall_model == StallModel::StallForced,
+            I::Stage2StallRequired,
+        );
         rule(!dw2.s2aa64(), I::Stage2Lpae);
-        rule((dw2.s2ha() || dw2.s2hd()) && config.httu == Httu::None, I::Stage2HttuAbsent);
-        rule(dw2.s2hd() && config.httu == Httu::AccessFlag, I::Stage2DirtyAbsent);
+        rule(
+            (dw2.s2ha() || dw2.s2hd()) && config.httu == Httu::None,
+            I::Stage2HttuAbsent,
+        );
+        rule(
+            dw2.s2hd() && config.httu == Httu::AccessFlag,
+            I::Stage2DirtyAbsent,
+        );
         let haft = config.httu == Httu::TableAccessFlag && dw2.s2haft();
         rule(haft && !dw2.s2ha(), I::Stage2HaftWithoutHa);
         let start = stage2_start(ste, config);
@@ -138,10 +179,12 @@ fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableP
         rule(wrong_endianness(config, dw2.s2endi()), I::Stage2Endianness);
     }
 
-    let vmid_used = config.s2p
-        && (form.stage1 || form.stage2)
-        && !(form.strw_used(config) && dw1.strw() != 0);
-    rule(vmid_used && !config.vmid16 && dw2.s2vmid() >> 8 != 0, I::VmidRange);
+    let vmid_used =
+        config.s2p && (form.stage1 || form.stage2) && !(form.strw_used(config) && dw1.strw() != 0);
+    rule(
+        vmid_used && !config.vmid16 && dw2.s2vmid() >> 8 != 0,
+        I::VmidRange,
+    );
     (broken, tables)
 }
 
@@ -199,7 +242,11 @@ fn cd_table(ste: &Ste, config: &SmmuConfig) -> CdTable {
             2 => CdTableFormat::TwoLevel64K,
             _ => CdTableFormat::Linear,
         },
-        count_log2: if config.ssidsize == 0 { 0 } else { dw0.s1cdmax() },
+        count_log2: if config.ssidsize == 0 {
+            0
+        } else {
+            dw0.s1cdmax()
+        },
         dss: match ste.dw1.s1dss() {
             1 => DefaultSubstream::Bypass,
             2 => DefaultSubstream::Cd0,

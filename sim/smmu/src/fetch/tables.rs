@@ -55,7 +55,11 @@ impl StreamTable {
             None => programmed_log2 + STE_LOG2,
             Some(split) => (programmed_log2.saturating_sub(split) + LEVEL1_LOG2).max(6),
         };
-        Self { base: align_down(base, align_log2), size_log2, split }
+        Self {
+            base: align_down(base, align_log2),
+            size_log2,
+            split,
+        }
     }
 
     /// Where the STE of `stream` is; `None` if the StreamID is out of range.

@@ -19,17 +19,26 @@ pub struct AbortRule {
 impl AbortRule {
     /// Aborts every access to the word at `pa`.
     pub fn at(pa: Pa) -> Self {
-        Self { range: Some(pa.get()..=pa.get()), ..Self::default() }
+        Self {
+            range: Some(pa.get()..=pa.get()),
+            ..Self::default()
+        }
     }
 
     /// Aborts every access of `class`.
     pub fn class(class: AccessClass) -> Self {
-        Self { class: Some(class), ..Self::default() }
+        Self {
+            class: Some(class),
+            ..Self::default()
+        }
     }
 
     /// Aborts access number `n`, counted from 0.
     pub fn nth(n: u64) -> Self {
-        Self { nth: Some(n), ..Self::default() }
+        Self {
+            nth: Some(n),
+            ..Self::default()
+        }
     }
 }
 
@@ -46,7 +55,11 @@ pub struct AbortInjector<M> {
 impl<M> AbortInjector<M> {
     /// Puts `rules` in front of `inner`.
     pub fn new(inner: M, rules: impl IntoIterator<Item = AbortRule>) -> Self {
-        Self { inner, rules: rules.into_iter().map(|rule| (rule, 0)).collect(), accesses: 0 }
+        Self {
+            inner,
+            rules: rules.into_iter().map(|rule| (rule, 0)).collect(),
+            accesses: 0,
+        }
     }
 
     /// Accesses seen so far, aborted ones included.
@@ -65,8 +78,10 @@ impl<M> AbortInjector<M> {
         let last = first + (bytes - 1);
         let mut abort = false;
         for (rule, matched) in &mut self.rules {
-            let in_range =
-                rule.range.as_ref().is_none_or(|r| *r.start() <= last && first <= *r.end());
+            let in_range = rule
+                .range
+                .as_ref()
+                .is_none_or(|r| *r.start() <= last && first <= *r.end());
             if in_range && rule.class.is_none_or(|c| c == class) {
                 abort |= rule.nth.is_none_or(|n| n == *matched);
                 *matched += 1;

@@ -102,15 +102,21 @@ impl Window {
     fn new(bytes: u64) -> Self {
         let pages = bytes >> PAGE_LOG2;
         let length = |n: u64| usize::try_from(n).expect("a window fits the host's address space");
-        Self { words: zeroed(length(bytes >> 3)), touched: zeroed(length(pages.div_ceil(64))) }
+        Self {
+            words: zeroed(length(bytes >> 3)),
+            touched: zeroed(length(pages.div_ceil(64))),
+        }
     }
 
     /// Byte offsets of the pages that have been written, ascending.
     fn touched_pages(&self) -> impl Iterator<Item = (u64, &[AtomicU64])> {
-        self.words.chunks(PAGE_WORDS).enumerate().filter_map(|(page, words)| {
-            let bit = self.touched[page / 64].load(Ordering::Acquire) >> (page % 64) & 1;
-            (bit != 0).then_some(((page as u64) << PAGE_LOG2, words))
-        })
+        self.words
+            .chunks(PAGE_WORDS)
+            .enumerate()
+            .filter_map(|(page, words)| {
+                let bit = self.touched[page / 64].load(Ordering::Acquire) >> (page % 64) & 1;
+                (bit != 0).then_some(((page as u64) << PAGE_LOG2, words))
+            })
     }
 }
 
@@ -118,7 +124,11 @@ impl Ram {
     /// RAM in the whole 52-bit space, one page at a time.
     pub fn sparse() -> Self {
         Self {
-            regions: vec![Region { base: 0, size: SPACE_END, store: Store::Paged(empty_node()) }],
+            regions: vec![Region {
+                base: 0,
+                size: SPACE_END,
+                store: Store::Paged(empty_node()),
+            }],
         }
     }
 
@@ -140,16 +150,29 @@ impl Ram {
         }
         for pair in sorted.windows(2) {
             if pair[0].0 + pair[0].1 > pair[1].0 {
-                return Err(RamError::Overlap { first: pair[0].0, second: pair[1].0 });
+                return Err(RamError::Overlap {
+                    first: pair[0].0,
+                    second: pair[1].0,
+                });
             }
         }
-        Ok(Self { regions: sorted.into_iter().map(|(base, size)| Region::new(base, size)).collect() })
+        Ok(Self {
+            regions: sorted
+                .into_iter()
+                .map(|(base, size)| Region::new(base, size))
+                .collect(),
+        })
     }
 
     /// A port for one requester. Ports are cheap; a thread makes its own.
     #[inline]
     pub fn port(&self) -> RamPort<'_> {
-        RamPort { ram: self, base: 0, words: &[], touched: &[] }
+        RamPort {
+            ram: self,
+            base: 0,
+            words: &[],
+            touched: &[],
+        }
     }
 
     /// The `(base, size)` regions, ascending.
@@ -203,7 +226,7 @@ impl Ram {
                         }
                     }
                 }
-                Store::Paged(root) => for_each_leaf(root, 0, 0, &mut visit),
+                Store::Paged(root) => for_each_leaf(root, 0, &mut visit),
             }
         }
     }
@@ -215,16 +238,11 @@ impl Ram {
     }
 }
 
-fn for_each_leaf(
-    node: &Node,
-    level: u32,
-    prefix: u64,
-    visit: &mut impl FnMut(Pa, &[AtomicU64]),
-) {
+fn for_each_leaf(node: &Node, prefix: u64, visit: &mut impl FnMut(Pa, &[AtomicU64])) {
     for (i, slot) in node.iter().enumerate() {
         let number = prefix << NODE_LOG2 | i as u64;
         match slot.get() {
-            Some(Entry::Node(next)) => for_each_leaf(next, level + 1, number, visit),
+            Some(Entry::Node(next)) => for_each_leaf(next, number, visit),
             Some(Entry::Page(page)) => visit(Pa::new(number << PAGE_LOG2), &page.words),
             None => {}
         }
@@ -271,7 +289,10 @@ impl Region {
                 let start = index << WINDOW_LOG2;
                 let bytes = (self.size - start).min(1 << WINDOW_LOG2);
                 let slot = usize::try_from(index).expect("a flat region has few windows");
-                (self.base + start, windows[slot].get_or_init(|| Window::new(bytes)))
+                (
+                    self.base + start,
+                    windows[slot].get_or_init(|| Window::new(bytes)),
+                )
             }
             Store::Paged(root) => {
                 let mut node = root;
@@ -302,12 +323,18 @@ fn slot_of(pa: u64, level: u32) -> usize {
 
 impl Clone for Ram {
     fn clone(&self) -> Self {
-        let regions = self.regions.iter().map(|r| Region::new(r.base, r.size)).collect();
+        let regions = self
+            .regions
+            .iter()
+            .map(|r| Region::new(r.base, r.size))
+            .collect();
         let copy = Self { regions };
         let mut port = copy.port();
         self.for_each_page(|base, words| {
             for (offset, word) in (0..).step_by(8).zip(words) {
-                let slot = port.writable(base.get() + offset).expect("the copy has the same regions");
+                let slot = port
+                    .writable(base.get() + offset)
+                    .expect("the copy has the same regions");
                 slot.store(word.load(Ordering::Acquire), Ordering::Release);
             }
         });
@@ -358,7 +385,9 @@ pub struct RamPort<'a> {
 
 impl fmt::Debug for RamPort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RamPort").field("ram", self.ram).finish_non_exhaustive()
+        f.debug_struct("RamPort")
+            .field("ram", self.ram)
+            .finish_non_exhaustive()
     }
 }
 
@@ -420,7 +449,9 @@ impl PhysMem for RamPort<'_> {
 
     #[inline]
     fn write64(&mut self, pa: Pa, value: u64, _class: AccessClass) -> BusResult<()> {
-        self.writable(pa.get()).ok_or(BusAbort)?.store(value, Ordering::Release);
+        self.writable(pa.get())
+            .ok_or(BusAbort)?
+            .store(value, Ordering::Release);
         Ok(())
     }
 
@@ -447,7 +478,10 @@ impl PhysMem for RamPort<'_> {
         let base = pa.align_down(6).get();
         let first = (base.wrapping_sub(self.base) >> 3) as usize;
         let mut line = [0; 8];
-        if let Some(words) = first.checked_add(8).and_then(|end| self.words.get(first..end)) {
+        if let Some(words) = first
+            .checked_add(8)
+            .and_then(|end| self.words.get(first..end))
+        {
             for (value, word) in line.iter_mut().zip(words) {
                 *value = word.load(Ordering::Acquire);
             }
@@ -467,7 +501,10 @@ mod tests {
     const CLASS: AccessClass = AccessClass::Stage1;
 
     fn both() -> [Ram; 2] {
-        [Ram::sparse(), Ram::with_regions(&[(0x4000_0000, 0x9000_0000), (0x1_0000, 0x2000)]).unwrap()]
+        [
+            Ram::sparse(),
+            Ram::with_regions(&[(0x4000_0000, 0x9000_0000), (0x1_0000, 0x2000)]).unwrap(),
+        ]
     }
 
     #[test]
@@ -491,13 +528,23 @@ mod tests {
         let ram = Ram::with_regions(&[(0x4000_0000, 0x1000), (0x8000_0000, 0x1000)]).unwrap();
         let mut port = ram.port();
         port.write64(Pa::new(0x4000_0000), 1, CLASS).unwrap();
-        for pa in [0, 0x3fff_fff8, 0x4000_1000, 0x7fff_fff8, 0x8000_1000, u64::MAX & !7] {
+        for pa in [0, 0x3fff_fff8, 0x4000_1000, 0x7fff_fff8, 0x8000_1000, !7] {
             assert_eq!(port.read64(Pa::new(pa), CLASS), Err(BusAbort), "{pa:#x}");
-            assert_eq!(port.write64(Pa::new(pa), 1, CLASS), Err(BusAbort), "{pa:#x}");
-            assert_eq!(port.compare_exchange64(Pa::new(pa), 0, 1, CLASS), Err(BusAbort));
+            assert_eq!(
+                port.write64(Pa::new(pa), 1, CLASS),
+                Err(BusAbort),
+                "{pa:#x}"
+            );
+            assert_eq!(
+                port.compare_exchange64(Pa::new(pa), 0, 1, CLASS),
+                Err(BusAbort)
+            );
             assert_eq!(port.read_line(Pa::new(pa), CLASS), Err(BusAbort));
         }
-        assert_eq!(Ram::sparse().port().read64(Pa::new(SPACE_END), CLASS), Err(BusAbort));
+        assert_eq!(
+            Ram::sparse().port().read64(Pa::new(SPACE_END), CLASS),
+            Err(BusAbort)
+        );
     }
 
     #[test]
@@ -572,15 +619,27 @@ mod tests {
     #[test]
     fn impossible_layouts_are_refused() {
         let bad = |regions: &[(u64, u64)]| Ram::with_regions(regions).unwrap_err();
-        assert_eq!(bad(&[(0x800, 0x1000)]), RamError::Misaligned { base: 0x800, size: 0x1000 });
+        assert_eq!(
+            bad(&[(0x800, 0x1000)]),
+            RamError::Misaligned {
+                base: 0x800,
+                size: 0x1000
+            }
+        );
         assert_eq!(bad(&[(0, 0)]), RamError::Misaligned { base: 0, size: 0 });
         assert_eq!(
             bad(&[(SPACE_END - 0x1000, 0x2000)]),
-            RamError::OutOfSpace { base: SPACE_END - 0x1000, size: 0x2000 }
+            RamError::OutOfSpace {
+                base: SPACE_END - 0x1000,
+                size: 0x2000
+            }
         );
         assert_eq!(
             bad(&[(0x2000, 0x1000), (0x1000, 0x2000)]),
-            RamError::Overlap { first: 0x1000, second: 0x2000 }
+            RamError::Overlap {
+                first: 0x1000,
+                second: 0x2000
+            }
         );
     }
 }

@@ -22,7 +22,12 @@ impl Geometry {
     pub fn stage1(granule_log2: u32, input_bits: u32) -> Self {
         let stride = granule_log2 - 3;
         let levels = (input_bits - 1 - granule_log2) / stride;
-        Self { granule_log2, input_bits, start_level: 3 - levels as i32, lpa2: false }
+        Self {
+            granule_log2,
+            input_bits,
+            start_level: 3 - levels as i32,
+            lpa2: false,
+        }
     }
 
     /// Lowest input bit that `level` resolves.
@@ -79,8 +84,14 @@ impl PageTable {
     pub fn new(geometry: Geometry, frames: &mut impl FrameSource) -> Result<Self, MapError> {
         let index_bits = geometry.input_bits - geometry.lsb(geometry.start_level);
         // 64 bytes is the least alignment any output size asks for.
-        let root = frames.take((index_bits + 3).max(6)).ok_or(MapError::NoFrames)?;
-        Ok(Self { geometry, root, tables: 1 })
+        let root = frames
+            .take((index_bits + 3).max(6))
+            .ok_or(MapError::NoFrames)?;
+        Ok(Self {
+            geometry,
+            root,
+            tables: 1,
+        })
     }
 
     /// Address of the start table: TTBx or S2TTB.
@@ -111,14 +122,23 @@ impl PageTable {
         span_log2: u32,
         attributes: u64,
     ) -> Result<(), MapError> {
-        let Geometry { granule_log2, input_bits, start_level, .. } = self.geometry;
+        let Geometry {
+            granule_log2,
+            input_bits,
+            start_level,
+            ..
+        } = self.geometry;
         if input >> input_bits != 0 {
             return Err(MapError::OutOfRange(input));
         }
         let leaf = (start_level..=3)
             .find(|&level| self.geometry.lsb(level) == span_log2)
             .filter(|_| (input | output) & ((1 << span_log2) - 1) == 0)
-            .ok_or(MapError::Shape { input, output, span_log2 })?;
+            .ok_or(MapError::Shape {
+                input,
+                output,
+                span_log2,
+            })?;
         let mut table = self.root;
         for level in start_level..leaf {
             let at = self.entry(table, input, level);
@@ -129,7 +149,9 @@ impl PageTable {
                 _ => {
                     let next = frames.take(granule_log2).ok_or(MapError::NoFrames)?;
                     let descriptor = self.encode(next) | VALID_TABLE_OR_PAGE;
-                    memory.set(at, descriptor).map_err(|_| MapError::NotInMemory(at))?;
+                    memory
+                        .set(at, descriptor)
+                        .map_err(|_| MapError::NotInMemory(at))?;
                     self.tables += 1;
                     next
                 }
@@ -139,9 +161,15 @@ impl PageTable {
         if memory.get(at).map_err(|_| MapError::NotInMemory(at))? & 1 != 0 {
             return Err(MapError::Occupied(input));
         }
-        let kind = if leaf == 3 { VALID_TABLE_OR_PAGE } else { VALID_BLOCK };
+        let kind = if leaf == 3 {
+            VALID_TABLE_OR_PAGE
+        } else {
+            VALID_BLOCK
+        };
         let descriptor = self.encode(output) | attributes | kind;
-        memory.set(at, descriptor).map_err(|_| MapError::NotInMemory(at))
+        memory
+            .set(at, descriptor)
+            .map_err(|_| MapError::NotInMemory(at))
     }
 
     /// Address of the descriptor for `input` at `level` in the table at `table`.
@@ -184,7 +212,9 @@ mod tests {
         let mut memory = Physical(ram.port());
         let mut frames = Bump::new(0x1000, 0x10_0000);
         let mut table = PageTable::new(Geometry::stage1(12, 48), &mut frames).unwrap();
-        table.map(&mut memory, &mut frames, 0x1000, 0x5000, 12, 0).unwrap();
+        table
+            .map(&mut memory, &mut frames, 0x1000, 0x5000, 12, 0)
+            .unwrap();
         assert_eq!(
             table.map(&mut memory, &mut frames, 0x1000, 0x6000, 12, 0),
             Err(MapError::Occupied(0x1000))

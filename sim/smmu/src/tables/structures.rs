@@ -34,7 +34,12 @@ pub struct CdBuilder(pub Cd);
 impl CdBuilder {
     /// TTB0 at `table`, no TTB1.
     pub fn new(table: &PageTable, ips: Ps, asid: Asid) -> Self {
-        let Geometry { granule_log2, input_bits, lpa2, .. } = table.geometry();
+        let Geometry {
+            granule_log2,
+            input_bits,
+            lpa2,
+            ..
+        } = table.geometry();
         let mut cd = Cd::default();
         cd.dw0 = cd
             .dw0
@@ -60,7 +65,11 @@ impl CdBuilder {
     /// The same with TTB1 at `table`.
     #[must_use]
     pub fn with_ttb1(self, table: &PageTable) -> Self {
-        let Geometry { granule_log2, input_bits, .. } = table.geometry();
+        let Geometry {
+            granule_log2,
+            input_bits,
+            ..
+        } = table.geometry();
         let mut cd = self.0;
         cd.dw0 = cd
             .dw0
@@ -110,7 +119,12 @@ impl SteBuilder {
     /// The same with stage 2 by `table`; faults abort and are recorded.
     #[must_use]
     pub fn with_stage2(self, table: &PageTable, s2ps: Ps, vmid: Vmid) -> Self {
-        let Geometry { granule_log2, input_bits, start_level, lpa2 } = table.geometry();
+        let Geometry {
+            granule_log2,
+            input_bits,
+            start_level,
+            lpa2,
+        } = table.geometry();
         let mut ste = self.with_stage(SteConfig::Stage2).0;
         // S2SL0 counts up from level 2 for 4 KiB tables, else from level 3; the two exceptions
         // are level 3 of 4 KiB (0b11) and its level −1 (S2SL0_2).
@@ -175,7 +189,11 @@ impl LinearStreamTable {
     /// # Errors
     /// [`crate::mem::BusAbort`] if it is not in memory.
     pub fn set<M: PhysMem>(&self, memory: &mut M, stream: StreamId, ste: &Ste) -> BusResult<()> {
-        write_structure(memory, self.base + u64::from(stream.get()) * 64, &ste.words())
+        write_structure(
+            memory,
+            self.base + u64::from(stream.get()) * 64,
+            &ste.words(),
+        )
     }
 }
 

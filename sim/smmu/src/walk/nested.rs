@@ -68,7 +68,10 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         incoming: Attributes,
     ) -> Result<Walked, Raised> {
         let first = self.stage1(s1, Some(s2), input, request)?;
-        let request = Request { kind: first.kind, ..request };
+        let request = Request {
+            kind: first.kind,
+            ..request
+        };
         let second = self
             .stage2(s2, Ipa::new(first.output), Purpose::Input, request)
             .map_err(|cause| Raised::of_stage(cause, s2.disposition))?;

@@ -26,9 +26,9 @@ pub enum IllegalTable {
 pub enum HighAddressBits {
     /// Nowhere: 48-bit descriptors of 4 KiB and 16 KiB tables.
     None,
-    /// OA[51:48] in bits [15:12]: 64 KiB tables.
+    /// OA\[51:48\] in bits \[15:12\]: 64 KiB tables.
     At12,
-    /// OA[51:50] in bits [9:8]: 4 KiB and 16 KiB tables with DS=1 (LPA2).
+    /// OA\[51:50\] in bits \[9:8\]: 4 KiB and 16 KiB tables with DS=1 (LPA2).
     At8,
 }
 
@@ -201,7 +201,11 @@ impl TableParams {
     pub(super) fn step(&self, descriptor: u64, cursor: &Cursor) -> Step {
         let address = self.address(descriptor);
         if descriptor & 3 == 3 {
-            return if cursor.level == 3 { Step::Leaf(address) } else { Step::Table(address) };
+            return if cursor.level == 3 {
+                Step::Leaf(address)
+            } else {
+                Step::Table(address)
+            };
         }
         // Level 3 is never among the block levels: 0b01 is reserved there.
         if descriptor & 1 != 0 && shift_right(self.block_lsbs, cursor.lsb) & 1 != 0 {
@@ -291,13 +295,13 @@ impl TableFields {
         let stride = granule - 3;
         let level = match start {
             StartLevel::FromSize => 3 - ((input_bits - 1 - granule) / stride) as i8,
-            StartLevel::Encoded(sl0) => match self.stage2_start_level(config, granule, sl0) {
-                Some(level) => level,
-                None => {
+            StartLevel::Encoded(sl0) => {
+                let Some(level) = self.stage2_start_level(config, granule, sl0) else {
                     report(IllegalTable::StartLevel);
                     return None;
-                }
-            },
+                };
+                level
+            }
         };
         base_fits.then(|| self.params(config, granule, level, output_bits))
     }
@@ -331,7 +335,11 @@ impl TableFields {
             _ if config.oas == 52 => 1 << 29 | 1 << 42,
             _ => 1 << 29,
         };
-        let address_top = if high_bits == HighAddressBits::At8 { 50 } else { 48 };
+        let address_top = if high_bits == HighAddressBits::At8 {
+            50
+        } else {
+            48
+        };
         TableParams {
             base: self.base & !below(align_log2),
             granule_log2,

@@ -19,7 +19,7 @@ use crate::transaction::{AccessKind, Privilege};
 pub struct Half {
     /// The tables; `None` if EPDx forbids walks.
     pub tables: Option<TableParams>,
-    /// TBIx: VA[63:56] is ignored.
+    /// TBIx: VA\[63:56\] is ignored.
     pub tbi: bool,
     /// HADx: hierarchical attributes are ignored.
     pub had: bool,
@@ -66,7 +66,12 @@ pub(crate) struct Stage1Leaf {
 }
 
 fn site(level: i8) -> Site {
-    Site { stage: Stage::Stage1, class: Class::In, ipa: Ipa::new(0), level }
+    Site {
+        stage: Stage::Stage1,
+        class: Class::In,
+        ipa: Ipa::new(0),
+        level,
+    }
 }
 
 impl Stage1 {
@@ -80,9 +85,17 @@ impl Stage1 {
         };
         let tables = half.tables.as_ref()?;
         // With TBI the top byte follows bit 55.
-        let extended = if half.tbi { ((input << 8) as i64 >> 8) as u64 } else { input };
+        let extended = if half.tbi {
+            ((input << 8) as i64 >> 8) as u64
+        } else {
+            input
+        };
         let rest = if upper { !extended } else { extended };
-        let top = if half.tbi && self.upper.is_none() { rest & (u64::MAX >> 8) } else { rest };
+        let top = if half.tbi && self.upper.is_none() {
+            rest & (u64::MAX >> 8)
+        } else {
+            rest
+        };
         if !tables.resolves(top) {
             return None;
         }
@@ -97,7 +110,9 @@ impl Stage1 {
         let index = descriptor >> 2 & 7;
         Attributes {
             memory: MemoryType::from_mair(self.mair >> (8 * index) & 0xff),
-            shareability: half.sh.unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
+            shareability: half
+                .sh
+                .unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
         }
     }
 
@@ -135,7 +150,11 @@ impl Stage1 {
             }),
             Verdict::Granted { kind, mark_dirty } => {
                 let update = mark_dirty || (!accessed && self.ha);
-                let new = if update { updated_stage1(descriptor, mark_dirty) } else { descriptor };
+                let new = if update {
+                    updated_stage1(descriptor, mark_dirty)
+                } else {
+                    descriptor
+                };
                 Ok((kind, new))
             }
         }
@@ -164,8 +183,14 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 let level = cursor.level;
                 let place = self.locate(s2, level, cursor.descriptor_address(input.get()))?;
                 let eabt = || {
-                    let site = Site { class: Class::Tt, ..site(level) };
-                    raise(Cause::WalkEabt { site, fetch: place.pa })
+                    let site = Site {
+                        class: Class::Tt,
+                        ..site(level)
+                    };
+                    raise(Cause::WalkEabt {
+                        site,
+                        fetch: place.pa,
+                    })
                 };
                 let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
                 match tables.step(descriptor, &cursor) {
@@ -184,8 +209,11 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                         cursor.descend(tables, next);
                     }
                     Step::Leaf(address) => {
-                        let restrictions =
-                            if half.had { 0 } else { hierarchical & HIERARCHICAL_MASK };
+                        let restrictions = if half.had {
+                            0
+                        } else {
+                            hierarchical & HIERARCHICAL_MASK
+                        };
                         let output = address | cursor.offset(input.get());
                         let (kind, new) = s1
                             .admit(descriptor, output, restrictions, tables, level, request)
@@ -215,12 +243,22 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         let structure = Structure::Stage1(level);
         let purpose = Purpose::Input;
         let Some(s2) = s2 else {
-            return Ok(Place { structure, purpose, ipa: None, pa: Pa::new(at) });
+            return Ok(Place {
+                structure,
+                purpose,
+                ipa: None,
+                pa: Pa::new(at),
+            });
         };
         let ipa = Ipa::new(at);
         let through = Purpose::Stage1Descriptor(level);
         match self.stage2(s2, ipa, through, Request::TABLE_READ) {
-            Ok(leaf) => Ok(Place { structure, purpose, ipa: Some(ipa), pa: leaf.pa }),
+            Ok(leaf) => Ok(Place {
+                structure,
+                purpose,
+                ipa: Some(ipa),
+                pa: leaf.pa,
+            }),
             Err(cause) => Err(Raised::of_stage(cause, s2.disposition)),
         }
     }

@@ -6,7 +6,7 @@ use crate::addr::{Ipa, Pa};
 use crate::attr::{
     ForcedType, NoTagAccess, Shareability, Stage2Attributes, Stage2Memory, Stage2Type,
 };
-use crate::fault::{Cause, Class, Disposition, Direction, Site, Stage};
+use crate::fault::{Cause, Class, Direction, Disposition, Site, Stage};
 use crate::ids::Vmid;
 use crate::mem::PhysMem;
 use crate::observe::{Observer, Purpose, Structure};
@@ -68,13 +68,20 @@ impl Stage2 {
             } else {
                 Stage2Memory::Combine(Stage2Type::from_memattr(memattr, self.tags))
             },
-            shareability: self.sh.unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
+            shareability: self
+                .sh
+                .unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
         }
     }
 
     #[inline(always)]
     fn site(purpose: Purpose, ipa: Ipa, level: i8) -> Site {
-        Site { stage: Stage::Stage2, class: Class::of(purpose), ipa, level }
+        Site {
+            stage: Stage::Stage2,
+            class: Class::of(purpose),
+            ipa,
+            level,
+        }
     }
 }
 
@@ -99,8 +106,16 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
             loop {
                 let level = cursor.level;
                 let pa = Pa::new(cursor.descriptor_address(ipa.get()));
-                let place = Place { structure: Structure::Stage2(level), purpose, ipa: None, pa };
-                let eabt = || Cause::WalkEabt { site: site(level), fetch: pa };
+                let place = Place {
+                    structure: Structure::Stage2(level),
+                    purpose,
+                    ipa: None,
+                    pa,
+                };
+                let eabt = || Cause::WalkEabt {
+                    site: site(level),
+                    fetch: pa,
+                };
                 let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
                 match tables.step(descriptor, &cursor) {
                     Step::Table(next) => {
@@ -166,7 +181,11 @@ impl Stage2 {
         let is_input = site.class == Class::In;
         let refused = |missing_read| {
             let table_access = (!is_input).then_some(Direction::of(request.kind));
-            Cause::Permission { site, missing_read, table_access }
+            Cause::Permission {
+                site,
+                missing_read,
+                table_access,
+            }
         };
         match check(&page, request) {
             Verdict::Refused { missing_read } => Err(refused(missing_read)),
@@ -177,7 +196,11 @@ impl Stage2 {
             }
             Verdict::Granted { kind, mark_dirty } => {
                 let update = mark_dirty || (!accessed && self.ha);
-                let new = if update { updated_stage2(descriptor, mark_dirty) } else { descriptor };
+                let new = if update {
+                    updated_stage2(descriptor, mark_dirty)
+                } else {
+                    descriptor
+                };
                 // With AFFD and no HA a clear flag stays clear.
                 Ok((kind, new))
             }
