@@ -3,5 +3,10 @@
 //! This crate does all input and output; the model crates do none.
 
 pub mod check;
+pub mod cli;
+pub mod explain;
 pub mod input;
+pub mod machine;
+pub mod scenario;
 pub mod snapshot;
+pub mod suggest;

@@ -174,7 +174,7 @@ pub struct Stage1Page<'a> {
 }
 
 impl Stage1Page<'_> {
-    /// A writable-clean descriptor has DBM=1 and AP[2]=1, and counts as writable in every rule.
+    /// A writable-clean descriptor has DBM=1 and AP\[2\]=1, and counts as writable in every rule.
     #[inline(always)]
     fn is_clean(&self) -> bool {
         self.regime.dirty_state && self.leaf & (DBM | AP_READ_ONLY) == DBM | AP_READ_ONLY

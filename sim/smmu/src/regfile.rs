@@ -1,4 +1,4 @@
-//! The registers a translation depends on: one row each in [`TABLE`], with reset values, writable
+//! The registers a translation depends on: one row each in `TABLE`, with reset values, writable
 //! bits, guards and update handshakes (IHI 0070 §6).
 //!
 //! Queue and interrupt registers read back what is written; nothing consumes the queues yet.

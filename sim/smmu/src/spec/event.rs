@@ -293,14 +293,14 @@ impl Event {
         self
     }
 
-    /// The record with IPA[55:12] set.
+    /// The record with IPA\[55:12\] set.
     #[inline]
     #[must_use]
     pub const fn with_ipa(self, value: u64) -> Self {
         self.with_fetchaddr(value << 9)
     }
 
-    /// `IPA[247:204]`: address bits [55:12] of events that carry an IPA.
+    /// `IPA[247:204]`: address bits \[55:12\] of events that carry an IPA.
     #[inline]
     pub const fn ipa(&self) -> u64 {
         self.dw3.fetchaddr() >> 9
