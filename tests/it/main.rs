@@ -2,5 +2,7 @@
 
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod layout; // bit positions against golden tables typed by another route
+mod recordings; // golden scenarios and snapshots of real machines
 mod support;
 mod walk_oracle; // the walker against an independent oracle, over all configurations
+mod walk_relations; // metamorphic relations: identity stages, blocks and pages, permissions
