@@ -159,7 +159,11 @@ impl Cacheability {
 
     /// Hints that mean nothing are cleared (IHI 0070 §13.1.7).
     #[inline]
-    const fn consistent(self) -> Self {
+    fn consistent(self) -> Self {
+        CONSISTENT[usize::from(self.0 & 0x1f)]
+    }
+
+    const fn without_vain_hints(self) -> Self {
         if !self.is_cacheable() {
             Self::NON_CACHEABLE
         } else if self.0 & Self::ALLOCATE == 0 {
@@ -185,6 +189,17 @@ impl core::fmt::Debug for Cacheability {
         Ok(())
     }
 }
+
+/// Every cacheability without the hints that mean nothing.
+const CONSISTENT: [Cacheability; 32] = {
+    let mut table = [Cacheability::NON_CACHEABLE; 32];
+    let mut bits = 0;
+    while bits < 32 {
+        table[bits as usize] = Cacheability(bits).without_vain_hints();
+        bits += 1;
+    }
+    table
+};
 
 /// Cacheability for each nibble of a MAIR attribute.
 const MAIR_NIBBLES: [Cacheability; 16] = {
@@ -327,6 +342,10 @@ impl Attributes {
     #[inline]
     #[must_use]
     pub fn with_input_hints(self, input: Self) -> Self {
+        // Hints that all allocate take nothing away.
+        if input.memory == Self::DEFAULT.memory {
+            return self;
+        }
         let MemoryType::Normal { inner, outer } = self.memory else {
             return self;
         };

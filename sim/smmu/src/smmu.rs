@@ -331,6 +331,9 @@ impl StreamContext {
     #[inline(always)]
     fn request(&self, transaction: &Transaction) -> Request {
         let request = override_access(transaction, self.instcfg, self.privcfg);
+        if matches!(request.kind, AccessKind::Read | AccessKind::Write) {
+            return request;
+        }
         let kind = match request.kind {
             AccessKind::DestructiveRead if !self.dre => AccessKind::Read,
             AccessKind::Invalidate if !self.dre => AccessKind::Clean,
