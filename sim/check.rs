@@ -4,8 +4,8 @@ mod golden;
 mod report;
 mod truth;
 
-use std::path::{Path, PathBuf};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use smmu::Outcome;
@@ -56,15 +56,25 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
 pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
-    let read = |source| CheckError::Read { path: path.into(), source };
+    let read = |source| CheckError::Read {
+        path: path.into(),
+        source,
+    };
     let bytes = input::read(path).map_err(read)?;
-    let unknown = |what: &str| CheckError::UnknownKind { path: path.into(), what: what.into() };
-    let text = std::str::from_utf8(&bytes).map_err(|_| {
-        unknown("not text: give the .json manifest of a snapshot, not its pages")
-    })?;
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let unknown = |what: &str| CheckError::UnknownKind {
+        path: path.into(),
+        what: what.into(),
+    };
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| unknown("not text: give the .json manifest of a snapshot, not its pages"))?;
+    let first = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or_default();
     if first.starts_with("smmu,sid,iova,rw,") {
-        return Err(unknown("rows of a snapshot: give its .json manifest instead"));
+        return Err(unknown(
+            "rows of a snapshot: give its .json manifest instead",
+        ));
     }
     if first.trim_start().starts_with('{') && first.contains("\"scenario\"") {
         return golden::check(path, text, report);
@@ -92,7 +102,7 @@ impl Answer {
     fn of(outcome: &Outcome) -> Self {
         Self {
             pa: outcome.pa().map(smmu::addr::Pa::get),
-            event: outcome.event().map(|event| event.words()),
+            event: outcome.event().map(smmu::spec::event::Event::words),
         }
     }
 }

@@ -57,13 +57,18 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(b"stream table").unwrap();
         assert_eq!(decompress(gzip.finish().unwrap()).unwrap(), b"stream table");
-        assert_eq!(decompress(b"stream table".to_vec()).unwrap(), b"stream table");
+        assert_eq!(
+            decompress(b"stream table".to_vec()).unwrap(),
+            b"stream table"
+        );
     }
 
     #[test]
     fn zstandard_frames_are_decoded() {
         // One raw block holding "STE", no checksum, single segment.
-        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, b'S', b'T', b'E'];
+        let frame = [
+            0x28, 0xb5, 0x2f, 0xfd, 0x20, 3, 0x19, 0, 0, b'S', b'T', b'E',
+        ];
         assert_eq!(decompress(frame.to_vec()).unwrap(), b"STE");
     }
 

@@ -110,8 +110,16 @@ pub struct Snapshot {
 }
 
 /// Registers software would set before a translation, in the order it sets them: SMMUEN last.
-const RESTORED: [&str; 8] =
-    ["CR1", "CR2", "GBPA", "STRTAB_BASE", "STRTAB_BASE_CFG", "CMDQ_BASE", "EVENTQ_BASE", "CR0"];
+const RESTORED: [&str; 8] = [
+    "CR1",
+    "CR2",
+    "GBPA",
+    "STRTAB_BASE",
+    "STRTAB_BASE_CFG",
+    "CMDQ_BASE",
+    "EVENTQ_BASE",
+    "CR0",
+];
 
 impl Snapshot {
     /// Loads the manifest at `path` and the pages beside it.
@@ -120,11 +128,20 @@ impl Snapshot {
     /// [`SnapshotError`] naming the file and the field.
     pub fn load(path: &Path) -> Result<Self, SnapshotError> {
         let text = input::read(path).map_err(|source| read_error(path, source))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|source| SnapshotError::Json { path: path.into(), source })?;
-        let invalid = |what: String| SnapshotError::Invalid { path: path.into(), what };
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|source| SnapshotError::Json {
+                path: path.into(),
+                source,
+            })?;
+        let invalid = |what: String| SnapshotError::Invalid {
+            path: path.into(),
+            what,
+        };
         if manifest.format != FORMAT {
-            return Err(invalid(format!("format is {:?}, not {FORMAT:?}", manifest.format)));
+            return Err(invalid(format!(
+                "format is {:?}, not {FORMAT:?}",
+                manifest.format
+            )));
         }
         let smmus = manifest
             .smmus
@@ -134,8 +151,10 @@ impl Snapshot {
             .collect::<Result<Vec<_>, _>>()?;
 
         let regions: Vec<_> = manifest.ram.iter().map(|r| (r.base.0, r.size.0)).collect();
-        let ram = Ram::with_regions(&regions)
-            .map_err(|source| SnapshotError::Ram { path: path.into(), source })?;
+        let ram = Ram::with_regions(&regions).map_err(|source| SnapshotError::Ram {
+            path: path.into(),
+            source,
+        })?;
         let stem = path.with_extension("");
         let pages_path = beside(&stem, "pages.zst")
             .ok_or_else(|| invalid("the .pages.zst file is not beside the manifest".into()))?;
@@ -159,7 +178,10 @@ impl Snapshot {
         }
         if !rest.is_empty() {
             let what = format!("{} bytes more than page_runs account for", rest.len());
-            return Err(SnapshotError::Invalid { path: pages_path, what });
+            return Err(SnapshotError::Invalid {
+                path: pages_path,
+                what,
+            });
         }
         Ok(Self { smmus, ram, stem })
     }
@@ -171,7 +193,10 @@ impl Snapshot {
 }
 
 fn read_error(path: &Path, source: io::Error) -> SnapshotError {
-    SnapshotError::Read { path: path.into(), source }
+    SnapshotError::Read {
+        path: path.into(),
+        source,
+    }
 }
 
 /// `stem.suffix`, or the same without or with another compression.
@@ -201,10 +226,16 @@ fn restore(path: &Path, index: usize, state: &SmmuState) -> Result<Smmu, Snapsho
         idr5: word("IDR5")?,
         aidr: word("AIDR")?,
     };
-    let part = |source| SnapshotError::Part { path: path.into(), index, source };
+    let part = |source| SnapshotError::Part {
+        path: path.into(),
+        index,
+        source,
+    };
     let mut smmu = Smmu::new(SmmuConfig::from_id_registers(ids).map_err(part)?).map_err(part)?;
     for name in RESTORED {
-        let Some(offset) = register_offset(name) else { continue };
+        let Some(offset) = register_offset(name) else {
+            continue;
+        };
         let value = value(name);
         match name {
             "GBPA" => smmu.mmio_write(offset, Width::W32, value | 1 << 31),

@@ -1,5 +1,10 @@
 //! Machines whose walks are measured, with the answers known before anything is timed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a bench is a test"
+)]
 #![allow(dead_code, reason = "each bench binary uses its part of this module")]
 
 use smmu::addr::{Iova, Pa};
@@ -52,7 +57,11 @@ struct Scattered {
 
 impl FrameSource for Scattered {
     fn take(&mut self, log2: u32) -> Option<u64> {
-        if log2 <= 12 { self.frames.pop() } else { self.large.take(log2) }
+        if log2 <= 12 {
+            self.frames.pop()
+        } else {
+            self.large.take(log2)
+        }
     }
 }
 
@@ -92,8 +101,9 @@ impl Machine {
         // A quarter of RAM for the guest's tables, the rest for the hypervisor's.
         let guest_tables = ram_bytes / 4;
         let split = RAM_BASE + guest_tables;
-        let mut host: Vec<u64> =
-            (split + (1 << 20)..RAM_BASE + ram_bytes).step_by(4096).collect();
+        let mut host: Vec<u64> = (split + (1 << 20)..RAM_BASE + ram_bytes)
+            .step_by(4096)
+            .collect();
         // The guest sees its table memory at the bottom of its space.
         let mut guest: Vec<u64> = (0x10_0000..guest_tables).step_by(4096).collect();
         if pages > 1 {
@@ -103,14 +113,27 @@ impl Machine {
             host.reverse();
             guest.reverse();
         }
-        let mut host = Scattered { frames: host, large: Bump::new(split, split + (1 << 20)) };
-        let mut guest = Scattered { frames: guest, large: Bump::new(0, 0x10_0000) };
+        let mut host = Scattered {
+            frames: host,
+            large: Bump::new(split, split + (1 << 20)),
+        };
+        let mut guest = Scattered {
+            frames: guest,
+            large: Bump::new(0, 0x10_0000),
+        };
         let to_pa = |ipa: u64| (ipa < guest_tables).then_some(RAM_BASE + ipa);
 
         let mut physical = Physical(ram.port());
-        let mut intermediate = Intermediate { memory: ram.port(), to_pa };
-        let s2_shape =
-            Geometry { granule_log2: 12, input_bits: 44, start_level: 0, lpa2: false };
+        let mut intermediate = Intermediate {
+            memory: ram.port(),
+            to_pa,
+        };
+        let s2_shape = Geometry {
+            granule_log2: 12,
+            input_bits: 44,
+            start_level: 0,
+            lpa2: false,
+        };
         let mut s2 = PageTable::new(s2_shape, &mut host).unwrap();
         let mut s1 = PageTable::new(Geometry::stage1(12, 48), &mut guest).unwrap();
         let mut mapped = Vec::new();
@@ -131,10 +154,12 @@ impl Machine {
                 Stages::Nested => (iova, ipa),
             };
             if stages != Stages::Stage2 {
-                s1.map(&mut intermediate, &mut guest, input, output, 12, S1_LEAF).unwrap();
+                s1.map(&mut intermediate, &mut guest, input, output, 12, S1_LEAF)
+                    .unwrap();
             }
             if stages != Stages::Stage1 {
-                s2.map(&mut physical, &mut host, ipa, pa, 12, S2_LEAF).unwrap();
+                s2.map(&mut physical, &mut host, ipa, pa, 12, S2_LEAF)
+                    .unwrap();
             }
             mapped.push((input, pa));
         }
@@ -144,7 +169,8 @@ impl Machine {
             ram.for_each_page(|page, _| {
                 if page.get() < split {
                     let ipa = page.get() - RAM_BASE;
-                    s2.map(&mut physical, &mut host, ipa, page.get(), 12, S2_LEAF).unwrap();
+                    s2.map(&mut physical, &mut host, ipa, page.get(), 12, S2_LEAF)
+                        .unwrap();
                 }
             });
             let pa = to_pa(cd_ipa).unwrap();
@@ -161,12 +187,17 @@ impl Machine {
         };
         let mut cd = CdBuilder::new(&s1, Ps::Bits44, Asid::new(1));
         cd.0.dw1 = cd.0.dw1.with_ttb0(stage1_at(s1.root()) >> 4);
-        cd.write(&mut port, Pa::new(to_pa(cd_ipa).unwrap())).unwrap();
+        cd.write(&mut port, Pa::new(to_pa(cd_ipa).unwrap()))
+            .unwrap();
         if stages == Stages::Stage1 {
             rebase_tables(&ram, split);
         }
         let ste = SteBuilder::bypass();
-        let ste = if stages == Stages::Stage2 { ste } else { ste.with_stage1(stage1_at(cd_ipa)) };
+        let ste = if stages == Stages::Stage2 {
+            ste
+        } else {
+            ste.with_stage1(stage1_at(cd_ipa))
+        };
         let ste = if stages == Stages::Stage1 {
             ste
         } else {
@@ -179,9 +210,18 @@ impl Machine {
             smmu.mmio_write(register_offset(name).unwrap(), width, value);
         };
         write("STRTAB_BASE", Width::W64, streams.strtab_base());
-        write("STRTAB_BASE_CFG", Width::W32, streams.strtab_base_cfg().into());
+        write(
+            "STRTAB_BASE_CFG",
+            Width::W32,
+            streams.strtab_base_cfg().into(),
+        );
         write("CR0", Width::W32, 1);
-        let machine = Self { smmu, ram, ram_bytes, pages: mapped };
+        let machine = Self {
+            smmu,
+            ram,
+            ram_bytes,
+            pages: mapped,
+        };
         machine.verify();
         machine
     }
@@ -208,9 +248,12 @@ impl Machine {
         let mut port = self.ram.port();
         let transaction = Transaction::read(STREAM, Iova::new(input));
         if configured {
-            let configuration =
-                self.smmu.configuration(&mut port, STREAM, None, &mut ()).unwrap();
-            self.smmu.translate_configured(&configuration, &mut port, &transaction, &mut seen);
+            let configuration = self
+                .smmu
+                .configuration(&mut port, STREAM, None, &mut ())
+                .unwrap();
+            self.smmu
+                .translate_configured(&configuration, &mut port, &transaction, &mut seen);
         } else {
             self.smmu.translate(&mut port, &transaction, &mut seen);
         }

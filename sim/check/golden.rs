@@ -71,8 +71,16 @@ struct RecordedAnswer {
 
 /// Compares every access of every scenario in `text`.
 pub(super) fn check(path: &Path, text: &str, report: &mut Report) -> Result<(), CheckError> {
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let error = |what: String| CheckError::Line { path: path.into(), line: number + 1, what };
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let error = |what: String| CheckError::Line {
+            path: path.into(),
+            line: number + 1,
+            what,
+        };
         let case: Case = serde_json::from_str(line).map_err(|e| error(e.to_string()))?;
         check_case(path, &case, report).map_err(error)?;
     }
@@ -80,9 +88,17 @@ pub(super) fn check(path: &Path, text: &str, report: &mut Report) -> Result<(), 
 }
 
 fn check_case(path: &Path, case: &Case, report: &mut Report) -> Result<(), String> {
-    let Scenario { ram: contents, regs, accesses } = &case.scenario;
+    let Scenario {
+        ram: contents,
+        regs,
+        accesses,
+    } = &case.scenario;
     if accesses.len() != case.out.len() {
-        return Err(format!("{} accesses but {} answers", accesses.len(), case.out.len()));
+        return Err(format!(
+            "{} accesses but {} answers",
+            accesses.len(),
+            case.out.len()
+        ));
     }
     let config = SmmuConfig::from_id_registers(PART).map_err(|e| e.to_string())?;
     let mut smmu = Smmu::new(config).map_err(|e| e.to_string())?;
@@ -120,14 +136,21 @@ fn check_case(path: &Path, case: &Case, report: &mut Report) -> Result<(), Strin
         let place = || {
             let what = if access.write { "write" } else { "read" };
             let (case, sid) = (case.id, access.sid);
-            format!("{}: id {case}, out[{k}]: sid {sid:#x} {what} {iova}", path.display())
+            format!(
+                "{}: id {case}, out[{k}]: sid {sid:#x} {what} {iova}",
+                path.display()
+            )
         };
         // Nothing answers at the address either way: the device sees the same.
         let disabled_beyond_oas = !smmu.registers().cr0().smmuen()
             && access.iova >> smmu.config().oas != 0
             && outside_ram(answer)
             && expected.pa == Some(access.iova)
-            && actual == Answer { pa: None, event: None };
+            && actual
+                == Answer {
+                    pa: None,
+                    event: None,
+                };
         if disabled_beyond_oas {
             report.deviation(source, DISABLED_BEYOND_OAS, &expected, &actual, place);
         } else {
@@ -140,13 +163,12 @@ fn check_case(path: &Path, case: &Case, report: &mut Report) -> Result<(), Strin
 /// What the model must say. A recorded access that failed without an event either was aborted
 /// silently or went to an address nothing answers at; where the recording names that address the
 /// model must give it, and where it does not, any address outside RAM will do.
-fn expectation(
-    answer: &RecordedAnswer,
-    qemu: &RecordedAnswer,
-    actual: &Answer,
-) -> Option<Answer> {
+fn expectation(answer: &RecordedAnswer, qemu: &RecordedAnswer, actual: &Answer) -> Option<Answer> {
     if let Some(event) = answer.events.first() {
-        return Some(Answer { pa: None, event: Some(event_words(event)?) });
+        return Some(Answer {
+            pa: None,
+            event: Some(event_words(event)?),
+        });
     }
     let pa = if answer.ok {
         answer.pa
@@ -176,7 +198,7 @@ fn event_words(hex: &str) -> Option<[u64; 4]> {
 
 fn decode_hex(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let value = |digit: u8| char::from(digit).to_digit(16);

@@ -70,7 +70,10 @@ impl Report {
             return;
         }
         self.differ += 1;
-        self.kinds.entry(kind(expected, actual)).or_default().add(expected, actual, place);
+        self.kinds
+            .entry(kind(expected, actual))
+            .or_default()
+            .add(expected, actual, place);
     }
 }
 
@@ -87,7 +90,10 @@ impl Report {
         self.checked += 1;
         self.agree += 1;
         *self.sources.entry(source).or_default() += 1;
-        self.deviations.entry(name).or_default().add(expected, actual, place);
+        self.deviations
+            .entry(name)
+            .or_default()
+            .add(expected, actual, place);
     }
 }
 
@@ -107,7 +113,9 @@ impl Kind {
 /// What differs, in a few words.
 fn kind(expected: &Answer, actual: &Answer) -> String {
     match (expected, actual) {
-        (Answer { event: Some(a), .. }, Answer { event: Some(b), .. }) if a[0] & 0xff == b[0] & 0xff => {
+        (Answer { event: Some(a), .. }, Answer { event: Some(b), .. })
+            if a[0] & 0xff == b[0] & 0xff =>
+        {
             let fields = differing_fields(a, b);
             format!("{}: {fields} differ", event_name(a))
         }
@@ -122,14 +130,23 @@ fn differing_fields(a: &[u64; 4], b: &[u64; 4]) -> String {
         .filter(|field| (field.read)(a) != (field.read)(b))
         .map(|field| field.name)
         .collect();
-    if names.is_empty() { "undefined bits".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "undefined bits".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn summary(answer: &Answer) -> String {
     match answer {
-        Answer { event: Some(words), .. } => event_name(words),
+        Answer {
+            event: Some(words), ..
+        } => event_name(words),
         Answer { pa: Some(_), .. } => "a translation".into(),
-        Answer { pa: None, event: None } => "a silent abort".into(),
+        Answer {
+            pa: None,
+            event: None,
+        } => "a silent abort".into(),
     }
 }
 
@@ -139,12 +156,17 @@ fn event_name(words: &[u64; 4]) -> String {
 
 fn describe(answer: &Answer) -> String {
     match answer {
-        Answer { event: Some(words), .. } => {
+        Answer {
+            event: Some(words), ..
+        } => {
             let words: Vec<_> = words.iter().map(|word| format!("{word:016x}")).collect();
             format!("{} {}", summary(answer), words.join(" "))
         }
         Answer { pa: Some(pa), .. } => format!("pa {pa:#x}"),
-        Answer { pa: None, event: None } => summary(answer),
+        Answer {
+            pa: None,
+            event: None,
+        } => summary(answer),
     }
 }
 
@@ -154,14 +176,22 @@ impl fmt::Display for Report {
             writeln!(f, "{count:>9}  answers from {source}")?;
         }
         for (name, kind) in &self.deviations {
-            writeln!(f, "{:>9}  agree as observed, under deviation {name}", kind.count)?;
+            writeln!(
+                f,
+                "{:>9}  agree as observed, under deviation {name}",
+                kind.count
+            )?;
             kind.write_examples(f)?;
         }
         for (name, kind) in &self.kinds {
             writeln!(f, "{:>9}  {name}", kind.count)?;
             kind.write_examples(f)?;
         }
-        write!(f, "checked {}, agree {}, differ {}", self.checked, self.agree, self.differ)
+        write!(
+            f,
+            "checked {}, agree {}, differ {}",
+            self.checked, self.agree, self.differ
+        )
     }
 }
 

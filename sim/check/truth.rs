@@ -28,7 +28,11 @@ pub(super) fn check(
         path: manifest.into(),
         what: "the .truth.csv.zst file is not beside the manifest".into(),
     };
-    let truth = Rows::read(snapshot.beside("truth.csv.zst").ok_or_else(missing)?, TRUTH_HEADER, 8)?;
+    let truth = Rows::read(
+        snapshot.beside("truth.csv.zst").ok_or_else(missing)?,
+        TRUTH_HEADER,
+        8,
+    )?;
     let mut arch = BTreeMap::new();
     if let Some(path) = snapshot.beside("arch.csv.zst") {
         let rows = Rows::read(path, ARCH_HEADER, 6)?;
@@ -40,7 +44,10 @@ pub(super) fn check(
     let mut port = snapshot.ram.port();
     truth.for_each(|line, question, recorded| {
         let (index, sid, iova, write) = question;
-        let smmu = snapshot.smmus.get(index).ok_or_else(|| format!("there is no SMMU {index}"))?;
+        let smmu = snapshot
+            .smmus
+            .get(index)
+            .ok_or_else(|| format!("there is no SMMU {index}"))?;
         let (stream, iova) = (StreamId::new(sid), Iova::new(iova));
         let transaction = if write {
             Transaction::write(stream, iova)
@@ -54,7 +61,10 @@ pub(super) fn check(
         };
         report.case(source, expected, &actual, || {
             let what = if write { "write" } else { "read" };
-            format!("{}:{line}: smmu {index} sid {sid:#x} {what} {iova}", truth.path.display())
+            format!(
+                "{}:{line}: smmu {index} sid {sid:#x} {what} {iova}",
+                truth.path.display()
+            )
         });
         Ok(())
     })
@@ -71,21 +81,42 @@ struct Rows {
 
 impl Rows {
     fn read(path: PathBuf, header: &str, event_column: usize) -> Result<Self, CheckError> {
-        let text = input::read_text(&path)
-            .map_err(|source| CheckError::Read { path: path.clone(), source })?;
+        let text = input::read_text(&path).map_err(|source| CheckError::Read {
+            path: path.clone(),
+            source,
+        })?;
         if text.lines().next() != Some(header) {
             let what = format!("the header is not {header}");
-            return Err(CheckError::Line { path, line: 1, what });
+            return Err(CheckError::Line {
+                path,
+                line: 1,
+                what,
+            });
         }
-        Ok(Self { path, text, event_column, columns: header.split(',').count() })
+        Ok(Self {
+            path,
+            text,
+            event_column,
+            columns: header.split(',').count(),
+        })
     }
 
     fn for_each(
         &self,
         mut row: impl FnMut(usize, Question, Answer) -> Result<(), String>,
     ) -> Result<(), CheckError> {
-        for (i, line) in self.text.lines().enumerate().skip(1).filter(|(_, l)| !l.is_empty()) {
-            let at = |what: String| CheckError::Line { path: self.path.clone(), line: i + 1, what };
+        for (i, line) in self
+            .text
+            .lines()
+            .enumerate()
+            .skip(1)
+            .filter(|(_, l)| !l.is_empty())
+        {
+            let at = |what: String| CheckError::Line {
+                path: self.path.clone(),
+                line: i + 1,
+                what,
+            };
             let (question, answer) = self.parse(line).map_err(at)?;
             row(i + 1, question, answer).map_err(at)?;
         }
@@ -99,10 +130,16 @@ impl Rows {
         }
         let hex = |column: usize| {
             let text = fields[column];
-            u64::from_str_radix(text.trim_start_matches("0x"), 16)
-                .map_err(|_| format!("column {}: {text:?} is not a hexadecimal number", column + 1))
+            u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_| {
+                format!(
+                    "column {}: {text:?} is not a hexadecimal number",
+                    column + 1
+                )
+            })
         };
-        let index = fields[0].parse().map_err(|_| format!("column 1: {:?}", fields[0]))?;
+        let index = fields[0]
+            .parse()
+            .map_err(|_| format!("column 1: {:?}", fields[0]))?;
         let sid = u32::try_from(hex(1)?).map_err(|_| "column 2: more than 32 bits".to_owned())?;
         let write = match fields[3] {
             "r" => false,
@@ -110,8 +147,14 @@ impl Rows {
             other => return Err(format!("column 4: {other:?} is neither r nor w")),
         };
         let answer = match fields[4] {
-            "ok" | "bypass" => Answer { pa: Some(hex(5)?), event: None },
-            "abort" => Answer { pa: None, event: None },
+            "ok" | "bypass" => Answer {
+                pa: Some(hex(5)?),
+                event: None,
+            },
+            "abort" => Answer {
+                pa: None,
+                event: None,
+            },
             "error" => {
                 let mut words = [0; 4];
                 for (word, column) in words.iter_mut().zip(self.event_column..) {

@@ -94,15 +94,25 @@ const STRUCTURE_ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Fields published under another name: (golden structure or `*`, golden field, published field).
-const FIELD_ALIASES: &[(&str, &str, &str)] = &[
-    ("*", "EventNumber", "Type"),
-];
+const FIELD_ALIASES: &[(&str, &str, &str)] = &[("*", "EventNumber", "Type")];
 
 /// Golden fields that `spec` leaves out on purpose: (golden structure, golden field or `*`, reason).
 const NOT_PUBLISHED: &[(&str, &str, &str)] = &[
-    ("Stage1Leaf", "nT", "never acted on by an SMMU; the bit is an address bit of pages"),
-    ("Stage2Leaf", "nT", "never acted on by an SMMU; the bit is an address bit of pages"),
-    ("Stage1Table", "Protected", "THE is refused by the configuration"),
+    (
+        "Stage1Leaf",
+        "nT",
+        "never acted on by an SMMU; the bit is an address bit of pages",
+    ),
+    (
+        "Stage2Leaf",
+        "nT",
+        "never acted on by an SMMU; the bit is an address bit of pages",
+    ),
+    (
+        "Stage1Table",
+        "Protected",
+        "THE is refused by the configuration",
+    ),
     ("S_INIT", "*", "Secure programming interface"),
     ("S2PII", "*", "S2PI is refused by the configuration"),
     ("GMPAM", "*", "MPAM is refused by the configuration"),

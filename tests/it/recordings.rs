@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use smmu_sim::check::{Report, check_file};
 
 fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name)
 }
 
 fn checked(name: &str) -> Report {
@@ -19,7 +21,11 @@ fn checked(name: &str) -> Report {
 fn every_golden_access_agrees_and_the_only_deviation_is_listed() {
     let report = checked("golden.jsonl.gz");
     assert_eq!(report.checked, 18_526);
-    let deviations: Vec<_> = report.deviations.iter().map(|(name, kind)| (*name, kind.count)).collect();
+    let deviations: Vec<_> = report
+        .deviations
+        .iter()
+        .map(|(name, kind)| (*name, kind.count))
+        .collect();
     assert_eq!(deviations, [("D1 (SMMUEN=0, address beyond OAS)", 87)]);
     assert_eq!(report.sources["the architecture"], 4_555);
 }
@@ -45,7 +51,10 @@ fn a_recording_that_differs_is_reported_by_kind() {
     let first = text.lines().next().unwrap();
     // The first scenario's first answer, moved by a page.
     let wrong = first.replacen("\"pa\":3707529444", "\"pa\":3707533540", 1);
-    assert_ne!(wrong, first, "the recording is as it was when this test was written");
+    assert_ne!(
+        wrong, first,
+        "the recording is as it was when this test was written"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), wrong).unwrap();
     let mut report = Report::default();

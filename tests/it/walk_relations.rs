@@ -30,26 +30,45 @@ fn machine(s1: Option<&[Leaf]>, s2: Option<&[Leaf]>) -> (Smmu, Ram) {
     if let Some(leaves) = s1 {
         let mut table = PageTable::new(Geometry::stage1(12, 48), &mut frames).unwrap();
         for &(input, output, span, attributes) in leaves {
-            table.map(&mut memory, &mut frames, input, output, span, attributes).unwrap();
+            table
+                .map(&mut memory, &mut frames, input, output, span, attributes)
+                .unwrap();
         }
         let cd = frames.take(12).unwrap();
-        CdBuilder::new(&table, Ps::Bits48, Asid::new(1)).write(&mut ram.port(), Pa::new(cd)).unwrap();
+        CdBuilder::new(&table, Ps::Bits48, Asid::new(1))
+            .write(&mut ram.port(), Pa::new(cd))
+            .unwrap();
         ste = ste.with_stage1(cd);
     }
     if let Some(leaves) = s2 {
-        let shape = Geometry { granule_log2: 12, input_bits: 48, start_level: 0, lpa2: false };
+        let shape = Geometry {
+            granule_log2: 12,
+            input_bits: 48,
+            start_level: 0,
+            lpa2: false,
+        };
         let mut table = PageTable::new(shape, &mut frames).unwrap();
         for &(input, output, span, attributes) in leaves {
-            table.map(&mut memory, &mut frames, input, output, span, attributes).unwrap();
+            table
+                .map(&mut memory, &mut frames, input, output, span, attributes)
+                .unwrap();
         }
         ste = ste.with_stage2(&table, Ps::Bits48, Vmid::new(1));
     }
     let streams = LinearStreamTable::new(4, &mut frames).unwrap();
     streams.set(&mut ram.port(), STREAM, &ste.0).unwrap();
-    let mut smmu = Smmu::new(SmmuConfig { st_level: true, ..SmmuConfig::full() }).unwrap();
+    let mut smmu = Smmu::new(SmmuConfig {
+        st_level: true,
+        ..SmmuConfig::full()
+    })
+    .unwrap();
     for (name, width, value) in [
         ("STRTAB_BASE", Width::W64, streams.strtab_base()),
-        ("STRTAB_BASE_CFG", Width::W32, streams.strtab_base_cfg().into()),
+        (
+            "STRTAB_BASE_CFG",
+            Width::W32,
+            streams.strtab_base_cfg().into(),
+        ),
         ("CR0", Width::W32, 1),
     ] {
         smmu.mmio_write(register_offset(name).unwrap(), width, value);

@@ -28,7 +28,11 @@ mod tests {
 
     #[test]
     fn an_smmu_with_4k_tables_offers_4k_2m_and_1g() {
-        let config = SmmuConfig { gran16k: false, gran64k: false, ..SmmuConfig::qemu_11() };
+        let config = SmmuConfig {
+            gran16k: false,
+            gran64k: false,
+            ..SmmuConfig::qemu_11()
+        };
         assert_eq!(pgsize_bitmap(&config), 0x4020_1000);
     }
 }

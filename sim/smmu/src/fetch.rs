@@ -160,6 +160,7 @@ enum CdChoice {
 
 impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     /// Fetches, checks and resolves the STE of `stream`.
+    #[inline(always)]
     pub(crate) fn stream(
         &mut self,
         config: &SmmuConfig,
@@ -172,6 +173,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
 
     /// Decides what stage 1 does for `substream`, fetching, checking and resolving the CD if it
     /// translates.
+    #[inline(always)]
     pub(crate) fn stage1_use(
         &mut self,
         config: &SmmuConfig,
@@ -192,6 +194,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     }
 
     /// Finds and reads the STE of `stream` (IHI 0070 §3.3.1).
+    #[inline(always)]
     fn fetch_ste(
         &mut self,
         config: &SmmuConfig,
@@ -235,6 +238,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
 
     /// Finds and reads the CD with `index`, each address through stage 2 if there is one
     /// (IHI 0070 §3.3.3).
+    #[inline(always)]
     fn fetch_cd(
         &mut self,
         config: &SmmuConfig,

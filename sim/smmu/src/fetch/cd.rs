@@ -17,6 +17,7 @@ use crate::walk::{Half, Stage1};
 ///
 /// # Errors
 /// The first rule of the list that it breaks: the transaction then gets C_BAD_CD.
+#[inline]
 pub fn resolve_cd(
     cd: &Cd,
     config: &SmmuConfig,
@@ -89,6 +90,7 @@ pub fn cd_violations(
 }
 
 /// What is illegal about a CD, and the tables of TTB0 and TTB1 where they are used and legal.
+#[inline]
 fn examine(
     cd: &Cd,
     config: &SmmuConfig,

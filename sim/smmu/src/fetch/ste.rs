@@ -17,6 +17,7 @@ use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 ///
 /// # Errors
 /// The first rule of the list that it breaks: the stream then gets C_BAD_STE.
+#[inline]
 pub fn resolve_ste(ste: &Ste, config: &SmmuConfig, cr2: Cr2) -> Result<StreamContext, IllegalSte> {
     let (broken, tables) = examine(ste, config);
     if let Some(illegal) = broken.first() {
@@ -99,6 +100,7 @@ pub fn ste_violations(ste: &Ste, config: &SmmuConfig, report: impl FnMut(Illegal
 }
 
 /// What is illegal about an STE, and the stage-2 tables it enables, if legal.
+#[inline]
 fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableParams>) {
     use IllegalSte as I;
     let form = Form::of(ste);

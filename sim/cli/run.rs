@@ -1,0 +1,43 @@
+//! `smmu-sim run`.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{Failure, Format, Verdict, write_json};
+use crate::explain::{Explained, explain};
+use crate::scenario::default_scenario;
+
+/// Show the main job on an embedded scenario: a nested translation step by step, then a fault.
+#[derive(Debug, Args)]
+pub(super) struct Run {}
+
+impl Run {
+    #[expect(clippy::unused_self, reason = "all commands are executed alike")]
+    pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
+        let scenario = default_scenario().map_err(anyhow::Error::from)?;
+        let smmu = &scenario.machine.smmus[0];
+        let mut port = scenario.machine.ram.port();
+        let explained: Vec<(&str, Explained)> = scenario
+            .steps
+            .iter()
+            .map(|(what, transaction)| (*what, explain(smmu, &mut port, transaction)))
+            .collect();
+        match format {
+            Format::Text => {
+                for (i, (what, explained)) in explained.iter().enumerate() {
+                    if i != 0 {
+                        writeln!(out)?;
+                    }
+                    writeln!(out, "{}. {what}\n", i + 1)?;
+                    write!(out, "{}", explained.to_text())?;
+                }
+            }
+            Format::Json => {
+                let json: Vec<_> = explained.iter().map(|(_, e)| e.to_json()).collect();
+                write_json(out, &json)?;
+            }
+        }
+        Ok(Verdict::Fine)
+    }
+}

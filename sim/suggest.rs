@@ -1,0 +1,47 @@
+//! "Did you mean": the name most like a misspelt one.
+
+/// The candidate nearest to `name`, if one is near enough to be what was meant.
+pub fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    candidates
+        .map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+/// The words that offer a suggestion in an error message.
+pub fn hint(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+}
+
+/// Edit distance (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_misspelt_register_is_recognised_and_nonsense_is_not() {
+        let names = ["STRTAB_BASE", "CR0", "CMDQ_BASE"];
+        assert_eq!(
+            nearest("strtabbase", names.into_iter()).as_deref(),
+            Some("STRTAB_BASE")
+        );
+        assert_eq!(nearest("zzzzzzzz", names.into_iter()), None);
+    }
+}
