@@ -8,6 +8,7 @@
 )]
 
 mod check;
+mod decode;
 mod run;
 mod walk;
 
@@ -44,6 +45,8 @@ enum Command {
     Run(run::Run),
     /// Translate transactions through a snapshot or a memory image
     Walk(walk::Walk),
+    /// Decode raw words, as kernel logs print them, into named fields
+    Decode(decode::Decode),
     /// Compare the model with recorded answers of other implementations
     Check(check::Check),
 }
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(run) => run.execute(format, &mut out),
         Command::Walk(walk) => walk.execute(format, &mut out),
+        Command::Decode(decode) => decode.execute(format, &mut out),
         Command::Check(check) => check.execute(format, &mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));

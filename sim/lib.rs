@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod decode;
 pub mod explain;
 pub mod input;
 pub mod machine;

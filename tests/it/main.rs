@@ -1,5 +1,7 @@
 //! The integration tests, in one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod layout; // bit positions against golden tables typed by another route
 mod recordings; // golden scenarios and snapshots of real machines

@@ -1142,7 +1142,7 @@ impl VatosSel {
 }
 
 /// Every register layout.
-pub(super) const LAYOUTS: &[&Layout] = &[
+pub const LAYOUTS: &[&Layout] = &[
     &Idr0::LAYOUT,
     &Idr1::LAYOUT,
     &Idr2::LAYOUT,
