@@ -5,6 +5,11 @@
 //! depends on the output of the one before, and so does each load of the chase.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a bench is a test"
+)]
+#![allow(
     clippy::print_stdout,
     reason = "printing the table is what this program is for"
 )]

@@ -58,7 +58,7 @@ const ROM_IPA: u64 = GUEST_IPA + 0x0035_0000;
 
 /// Stage 1: Access flag, Inner Shareable, attribute 0, unprivileged read and write.
 const GUEST_PAGE: u64 = 1 << 10 | 3 << 8 | 1 << 6;
-/// The same, read-only (AP[2]).
+/// The same, read-only: AP\[2\].
 const GUEST_READ_ONLY: u64 = GUEST_PAGE | 1 << 7;
 /// Stage 2: Access flag, Inner Shareable, read and write, Normal write-back.
 const HOST_PAGE: u64 = 1 << 10 | 3 << 8 | 3 << 6 | 0xf << 2;

@@ -9,6 +9,7 @@ use smmu::spec::ste::Ste;
 use super::{Decoded, Format, Illegal, Table, empty, layout};
 
 /// The meaning of one field's value; empty for plain numbers and flags.
+#[expect(clippy::too_many_lines, reason = "one arm a field")]
 pub(super) fn of(structure: &str, field: &str, lsb: u32, value: u64) -> String {
     let pick = |names: &[&str]| {
         names
