@@ -146,175 +146,113 @@ fn check_ends_with_its_counts_and_fails_on_a_difference() {
     );
 }
 
-/// Each kind of bad input: exit code 2, nothing on stdout, and a message that names the place.
-#[test]
-fn bad_input_is_refused_with_its_place() {
-    let golden_text = file("{\"scenario\": 1}\n");
-    let golden_hex =
-        file(r#"{"id":1,"scenario":{"ram":[[1073741824,"zz"]],"regs":[],"accesses":[]},"out":[]}"#);
-    let golden_counts = file(
-        r#"{"id":1,"scenario":{"ram":[],"regs":[],"accesses":[]},"out":[{"qemu":{"ok":true,"pa":1,"events":[]},"agree":true}]}"#,
-    );
-    let manifest = file(r#"{"format": "smmu-snapshot-1", "ram": []}"#);
-    let damaged = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(damaged.path(), [0x1f, 0x8b, 8, 0, 0]).unwrap();
-    let bad_line = file("8 r 1000\n8 x 2000\n");
-    let long_ssid = file("8.fffff0 r 1000\n");
-    let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
-    let image = format!("{}@0x10000", path(&manifest));
-    let unaligned = format!("{}@0x10001", path(&manifest));
-    let cases: &[(&[&str], &str)] = &[
-        (&["check", "no/such/file"], "no/such/file: No such file"),
-        (&["check", "/dev/null"], "/dev/null: neither golden"),
-        (&["check", &path(&golden_text)], ":1: "),
-        (
-            &["check", &path(&golden_hex)],
-            ":1: ram: bad hex at 0x40000000",
-        ),
-        (
-            &["check", &path(&golden_counts)],
-            ":1: 0 accesses but 1 answers",
-        ),
-        (&["check", &path(&manifest)], "missing field `smmus`"),
-        (&["check", &path(&damaged)], &path(&damaged)),
-        (
-            &[
-                "check",
-                "tests/data/snapshots/nest_72_64k.mixed.truth.csv.zst",
-            ],
-            "give its .json",
-        ),
-        (
-            &["check", "tests/data/snapshots/nest_72_64k.mixed.pages.zst"],
-            "not text",
-        ),
-        (
-            &["walk", "--snapshot", "no/such", "--sid", "0", "0"],
-            "no/such: No such file",
-        ),
-        (
-            &[
-                "walk",
-                "--snapshot",
-                SNAPSHOT,
-                "--smmu",
-                "3",
-                "--sid",
-                "0",
-                "0",
-            ],
-            "--smmu 3",
-        ),
-        (&["walk", "--snapshot", SNAPSHOT, "--sid", "zz", "0"], "zz"),
-        (
-            &[
-                "walk",
-                "--snapshot",
-                SNAPSHOT,
-                "--sid",
-                "0",
-                "--ssid",
-                "100000",
-                "0",
-            ],
-            "SSID 0x100000",
-        ),
-        (
-            &[
-                "walk",
-                "--snapshot",
-                SNAPSHOT,
-                "--transactions",
-                &path(&bad_line),
-            ],
-            ":2: \"x\" is neither",
-        ),
-        (
-            &[
-                "walk",
-                "--snapshot",
-                SNAPSHOT,
-                "--transactions",
-                &path(&long_ssid),
-            ],
-            ":1: SSID",
-        ),
-        (
-            &["walk", "--image", "x", "--sid", "0", "0"],
-            "--image \"x\": expected FILE@ADDRESS",
-        ),
-        (
-            &["walk", "--image", &unaligned, "--sid", "0", "0"],
-            "page-aligned",
-        ),
-        (
-            &["walk", "--image", "none@0x1000", "--sid", "0", "0"],
-            "none: No such file",
-        ),
-        (
-            &["walk", "--image", &image, "--reg", "CR0", "--sid", "0", "0"],
-            "--reg \"CR0\": expected",
-        ),
-        (
-            &[
-                "walk",
-                "--image",
-                &image,
-                "--reg",
-                "STRTABBASE=0",
-                "--sid",
-                "0",
-                "0",
-            ],
-            "did you mean STRTAB_BASE?",
-        ),
-        (
-            &[
-                "walk",
-                "--image",
-                &image,
-                "--reg",
-                "CR0=100000000",
-                "--sid",
-                "0",
-                "0",
-            ],
-            "does not fit",
-        ),
-        (
-            &[
-                "walk", "--image", &image, "--reg", "IDR0=0", "--sid", "0", "0",
-            ],
-            "IDR0.TTF = 0x0 is a reserved encoding",
-        ),
-        (
-            &[
-                "walk", "--image", &image, "--part", "mmu-60", "--sid", "0", "0",
-            ],
-            "did you mean mmu-600?",
-        ),
-        (&["decode", "ste", "1", "2"], "found 2 words, expected 8"),
-        (&["decode", "cmd", "0x10", "zebra"], "line 1: \"zebra\""),
-        (
-            &["decode", "reg", "CRO", "1"],
-            "there is no register CRO; did you mean CR0?",
-        ),
-        (
-            &["decode", "pte", "3", "--level", "7"],
-            "7 is not in -1..=3",
-        ),
-        (&["decode", "event"], "found 0 words, expected 4"),
-        (&["fly"], "unrecognized subcommand"),
-        (&["check"], "<FILE>..."),
-    ];
+/// Runs each command line: exit code 2, nothing on stdout, and a message that names the place.
+#[track_caller]
+fn refused(cases: &[(&str, &str)]) {
     for (arguments, message) in cases {
-        let output = smmu_sim(arguments);
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        let output = smmu_sim(&arguments);
         let stderr = String::from_utf8(output.stderr.clone()).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
         assert!(stderr.contains(message), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
     }
+}
+
+fn path(file: &tempfile::NamedTempFile) -> &str {
+    file.path().to_str().unwrap()
+}
+
+#[test]
+fn check_refuses_bad_recordings_by_file_and_line() {
+    let text = file("{\"scenario\": 1}\n");
+    let hex =
+        file(r#"{"id":1,"scenario":{"ram":[[1073741824,"zz"]],"regs":[],"accesses":[]},"out":[]}"#);
+    let counts = file(
+        r#"{"id":1,"scenario":{"ram":[],"regs":[],"accesses":[]},"out":[{"qemu":{"ok":true,"pa":1,"events":[]},"agree":true}]}"#,
+    );
+    let manifest = file(r#"{"format": "smmu-snapshot-1", "ram": []}"#);
+    let damaged = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(damaged.path(), [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    let check = |path: &str| format!("check {path}");
+    refused(&[
+        ("check no/such/file", "no/such/file: No such file"),
+        ("check /dev/null", "/dev/null: neither golden"),
+        (&check(path(&text)), ":1: "),
+        (&check(path(&hex)), ":1: ram: bad hex at 0x40000000"),
+        (&check(path(&counts)), ":1: 0 accesses but 1 answers"),
+        (&check(path(&manifest)), "missing field `smmus`"),
+        (&check(path(&damaged)), path(&damaged)),
+        (
+            "check tests/data/snapshots/nest_72_64k.mixed.truth.csv.zst",
+            "give its .json",
+        ),
+        (
+            "check tests/data/snapshots/nest_72_64k.mixed.pages.zst",
+            "not text",
+        ),
+        ("check", "<FILE>..."),
+    ]);
+}
+
+#[test]
+fn walk_refuses_bad_transactions_by_option_and_line() {
+    let bad_line = file("8 r 1000\n8 x 2000\n");
+    let long_ssid = file("8.fffff0 r 1000\n");
+    let walk = |rest: &str| format!("walk --snapshot {SNAPSHOT} {rest}");
+    refused(&[
+        ("walk --snapshot no/such --sid 0 0", "no/such: No such file"),
+        (&walk("--smmu 3 --sid 0 0"), "--smmu 3"),
+        (&walk("--sid zz 0"), "zz"),
+        (&walk("--sid 0 --ssid 100000 0"), "SSID 0x100000"),
+        (
+            &walk(&format!("--transactions {}", path(&bad_line))),
+            ":2: \"x\" is neither",
+        ),
+        (
+            &walk(&format!("--transactions {}", path(&long_ssid))),
+            ":1: SSID",
+        ),
+    ]);
+}
+
+#[test]
+fn walk_refuses_bad_images_registers_and_parts() {
+    let bytes = file("tables");
+    let image = |rest: &str| format!("walk --image {}@0x10000 {rest} --sid 0 0", path(&bytes));
+    let unaligned = format!("walk --image {}@0x10001 --sid 0 0", path(&bytes));
+    refused(&[
+        (
+            "walk --image x --sid 0 0",
+            "--image \"x\": expected FILE@ADDRESS",
+        ),
+        (&unaligned, "page-aligned"),
+        ("walk --image none@0x1000 --sid 0 0", "none: No such file"),
+        (&image("--reg CR0"), "--reg \"CR0\": expected"),
+        (&image("--reg STRTABBASE=0"), "did you mean STRTAB_BASE?"),
+        (&image("--reg CR0=100000000"), "does not fit"),
+        (
+            &image("--reg IDR0=0"),
+            "IDR0.TTF = 0x0 is a reserved encoding",
+        ),
+        (&image("--part mmu-60"), "did you mean mmu-600?"),
+    ]);
+}
+
+#[test]
+fn decode_refuses_words_that_are_not_what_is_asked() {
+    refused(&[
+        ("decode ste 1 2", "found 2 words, expected 8"),
+        ("decode cmd 0x10 zebra", "line 1: \"zebra\""),
+        (
+            "decode reg CRO 1",
+            "there is no register CRO; did you mean CR0?",
+        ),
+        ("decode pte 3 --level 7", "7 is not in -1..=3"),
+        ("decode event", "found 0 words, expected 4"),
+        ("fly", "unrecognized subcommand"),
+    ]);
 }
 
 #[test]

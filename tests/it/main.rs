@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cli; // what the command prints, where, and how it ends
+mod edge; // the numbered edge cases of the architecture
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod layout; // bit positions against golden tables typed by another route
 mod recordings; // golden scenarios and snapshots of real machines

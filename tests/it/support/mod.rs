@@ -1,4 +1,5 @@
 //! What the tests share: an oracle and generators that know nothing of the model's types.
 
+pub(crate) mod bench;
 pub(crate) mod oracle;
 pub(crate) mod strategies;
