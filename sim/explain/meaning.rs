@@ -183,7 +183,7 @@ fn stage1(word: u64, level: i8, explained: &Explained) -> String {
             };
             let mair = u64::from(cd.dw3.mair1()) << 32 | u64::from(cd.dw3.mair0());
             let index = leaf.attrindx();
-            let memory = MemoryType::from_mair(mair >> (8 * u64::from(index)) & 0xff);
+            let memory = MemoryType::from_mair((mair >> (8 * u64::from(index))) as u8);
             let mut text = format!(
                 "{kind} {to:#x}, {access}, attr {index}: {}, {}",
                 super::outcome::memory(memory),

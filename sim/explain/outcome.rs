@@ -1,7 +1,7 @@
 //! Transactions, outcomes and faults in words.
 
 use smmu::Outcome;
-use smmu::attr::{Attributes, Cacheability, Device, MemoryType, Policy, Shareability};
+use smmu::attr::{Attributes, Cacheability, Device, MemoryKind, MemoryType, Policy, Shareability};
 use smmu::fault::{Cause, Class, Fault, Site, Stage};
 use smmu::spec::event::Event;
 use smmu::transaction::{
@@ -112,10 +112,10 @@ pub(super) fn attributes(attributes: &Attributes) -> String {
 
 /// A memory type in words.
 pub(super) fn memory(memory: MemoryType) -> String {
-    match memory {
-        MemoryType::Device(kind) => format!("Device-{}", device(kind)),
-        MemoryType::Normal { inner, outer } if inner == outer => format!("Normal {}", level(inner)),
-        MemoryType::Normal { inner, outer } => {
+    match memory.kind() {
+        MemoryKind::Device(kind) => format!("Device-{}", device(kind)),
+        MemoryKind::Normal { inner, outer } if inner == outer => format!("Normal {}", level(inner)),
+        MemoryKind::Normal { inner, outer } => {
             format!("Normal inner {} outer {}", level(inner), level(outer))
         }
     }

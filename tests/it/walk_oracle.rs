@@ -13,7 +13,7 @@ use std::fmt::{Debug, Write as _};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use smmu::addr::Pa;
-use smmu::attr::{Attributes, Cacheability, Device, MemoryType, Policy, Shareability};
+use smmu::attr::{Attributes, Cacheability, Device, MemoryKind, Policy, Shareability};
 use smmu::mem::{AccessClass, BusAbort, BusResult, PhysMem};
 use smmu::observe::{Access, Action, Observer, Structure};
 use smmu::transaction::{AccessKind, InstructionOrData, Path, Privilege, Response};
@@ -163,12 +163,12 @@ fn oracle_cache(level: Cacheability) -> Cache {
 }
 
 fn oracle_attributes(attributes: Attributes) -> Attrs {
-    let ty = match attributes.memory {
-        MemoryType::Device(Device::NGnRnE) => Type::Device(0),
-        MemoryType::Device(Device::NGnRE) => Type::Device(1),
-        MemoryType::Device(Device::NGRE) => Type::Device(2),
-        MemoryType::Device(Device::GRE) => Type::Device(3),
-        MemoryType::Normal { inner, outer } => Type::Normal {
+    let ty = match attributes.memory.kind() {
+        MemoryKind::Device(Device::NGnRnE) => Type::Device(0),
+        MemoryKind::Device(Device::NGnRE) => Type::Device(1),
+        MemoryKind::Device(Device::NGRE) => Type::Device(2),
+        MemoryKind::Device(Device::GRE) => Type::Device(3),
+        MemoryKind::Normal { inner, outer } => Type::Normal {
             inner: oracle_cache(inner),
             outer: oracle_cache(outer),
         },

@@ -86,8 +86,8 @@ enum Order {
 
 impl Order {
     #[inline(always)]
-    fn of(tables: &params::TableParams) -> Self {
-        if tables.is_big_endian() {
+    fn of<const PLAIN: bool>(tables: &params::TableParams) -> Self {
+        if !PLAIN && tables.is_big_endian() {
             Self::Swapped
         } else {
             Self::AsIs

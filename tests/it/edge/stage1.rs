@@ -1,6 +1,6 @@
 //! Edge cases 83–109: stage-1 walks.
 
-use smmu::attr::{Cacheability, MemoryType, Policy, Shareability};
+use smmu::attr::{Cacheability, MemoryKind, Policy, Shareability};
 use smmu::config::Version;
 use smmu::transaction::{AccessKind, Outcome};
 
@@ -419,7 +419,7 @@ fn edge_109_mair_encodings_of_tags_and_xs_are_reserved() {
     for byte in [0xf0, 0x40, 0xa0] {
         let mut bench = Bench::stage1();
         bench.cd.set(223, 192, byte);
-        let MemoryType::Normal { inner, .. } = attributes(&bench.read(VA)).memory else {
+        let MemoryKind::Normal { inner, .. } = attributes(&bench.read(VA)).memory.kind() else {
             panic!("MAIR {byte:#x} is Normal")
         };
         assert_eq!(inner.policy(), Policy::WriteThrough, "MAIR {byte:#x}");

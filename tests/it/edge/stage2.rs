@@ -1,7 +1,7 @@
 //! Edge cases 110–125: stage 2 and nesting.
 
 use smmu::addr::Pa;
-use smmu::attr::{Cacheability, Device, MemoryType, Shareability};
+use smmu::attr::{Device, MemoryType, Shareability};
 use smmu::mem::{AbortRule, AccessClass};
 use smmu::transaction::{AccessKind, Outcome};
 
@@ -219,15 +219,9 @@ fn edge_121_s2ptw_keeps_tables_out_of_device_memory() {
 
 #[test]
 fn edge_122_forced_write_back() {
-    const WB: MemoryType = MemoryType::Normal {
-        inner: Cacheability::WRITE_BACK,
-        outer: Cacheability::WRITE_BACK,
-    };
-    const NC: MemoryType = MemoryType::Normal {
-        inner: Cacheability::NON_CACHEABLE,
-        outer: Cacheability::NON_CACHEABLE,
-    };
-    const NGNRE: MemoryType = MemoryType::Device(Device::NGnRE);
+    const WB: MemoryType = MemoryType::WRITE_BACK;
+    const NC: MemoryType = MemoryType::NON_CACHEABLE;
+    const NGNRE: MemoryType = MemoryType::device(Device::NGnRE);
     // (stage-1 attribute index, MemAttr[2:0], result)
     for (index, memattr, result) in [
         (1, 6, WB),
@@ -254,14 +248,7 @@ fn edge_123_non_cacheable_memory_is_outer_shareable() {
     let mut bench = Bench::nested();
     bench.map1(VA, (IPA | S1_PAGE | 2 << 2) & !(3 << 8));
     let attributes = attributes(&bench.read(VA));
-    let nc = Cacheability::NON_CACHEABLE;
-    assert_eq!(
-        attributes.memory,
-        MemoryType::Normal {
-            inner: nc,
-            outer: nc
-        }
-    );
+    assert_eq!(attributes.memory, MemoryType::NON_CACHEABLE);
     assert_eq!(attributes.shareability, Shareability::OuterShareable);
 }
 
@@ -274,7 +261,7 @@ fn edge_124_with_stage_1_bypassed_stage_2_combines_the_overridden_input() {
     assert_eq!(pa(&outcome), PA);
     assert_eq!(
         attributes(&outcome).memory,
-        MemoryType::Device(Device::NGnRE)
+        MemoryType::device(Device::NGnRE)
     );
 }
 

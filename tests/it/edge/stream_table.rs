@@ -411,7 +411,7 @@ fn edge_061_reserved_memattr_overrides_are_device() {
         let attributes = attributes(&bench.read(0x1000));
         assert_eq!(
             attributes.memory,
-            MemoryType::Device(Device::NGnRnE),
+            MemoryType::device(Device::NGnRnE),
             "MemAttr={memattr}"
         );
     }

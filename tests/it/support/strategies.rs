@@ -331,7 +331,7 @@ pub(crate) fn attributes(rng: &mut Rng) -> Attributes {
     } else {
         rng.bits(8)
     };
-    let memory = MemoryType::from_mair(byte);
+    let memory = MemoryType::from_mair(byte as u8);
     let shareability = rng.pick(&[
         Shareability::NonShareable,
         Shareability::OuterShareable,

@@ -42,20 +42,22 @@ pub fn resolve_cd(
         e0pd: e0pd && dw1.e0pd0(),
         sh: shareability(ttb0, dw0.sh0()),
     };
-    let upper = has_unprivileged.then(|| Half {
-        tables: ttb1,
-        tbi: dw0.tbi1(),
-        had: config.had && dw2.had1(),
-        e0pd: e0pd && dw2.e0pd1(),
-        sh: shareability(ttb1, dw0.sh1()),
-    });
+    let upper = if has_unprivileged {
+        Half {
+            tables: ttb1,
+            tbi: dw0.tbi1(),
+            had: config.had && dw2.had1(),
+            e0pd: e0pd && dw2.e0pd1(),
+            sh: shareability(ttb1, dw0.sh1()),
+        }
+    } else {
+        lower
+    };
     Ok(Stage1 {
-        lower,
-        upper,
+        halves: [lower, upper],
         asid: Asid::new(dw0.asid()),
         affd: dw0.affd(),
         ha,
-        haft: ha && config.httu == Httu::TableAccessFlag && dw1.haft(),
         regime: Stage1Regime {
             has_unprivileged,
             wxn: dw0.wxn(),
@@ -207,5 +209,6 @@ fn fields(cd: &Cd, config: &SmmuConfig, which: Which) -> TableFields {
         ps: dw0.ips().0,
         ds: config.ds && cd.dw2.ds(),
         big_endian: dw0.endi(),
+        haft: config.httu == Httu::TableAccessFlag && dw0.ha() && cd.dw1.haft(),
     }
 }

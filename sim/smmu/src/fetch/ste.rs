@@ -38,7 +38,6 @@ pub fn resolve_ste(ste: &Ste, config: &SmmuConfig, cr2: Cr2) -> Result<StreamCon
             } else {
                 DirtyState::Ignored
             },
-            haft: ha && hardware == Httu::TableAccessFlag && dw2.s2haft(),
             ptw: form.stage1 && dw2.s2ptw(),
             fwb: config.fwb && dw1.s2fwb(),
             xn: if config.xnx {
@@ -272,6 +271,7 @@ fn stage2_fields(ste: &Ste, config: &SmmuConfig) -> TableFields {
         ps: dw2.s2ps().0,
         ds: config.ds && ste.dw3.s2ds(),
         big_endian: dw2.s2endi(),
+        haft: config.httu == Httu::TableAccessFlag && dw2.s2ha() && dw2.s2haft(),
     }
 }
 

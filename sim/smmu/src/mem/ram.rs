@@ -352,7 +352,7 @@ impl PartialEq for Ram {
                 same = same
                     && (0..).step_by(8).zip(words).all(|(offset, word)| {
                         let there = port.readable(base.get() + offset);
-                        there == Some(word.load(Ordering::Acquire))
+                        there == Ok(word.load(Ordering::Acquire))
                     });
             });
             same
@@ -392,7 +392,7 @@ impl fmt::Debug for RamPort<'_> {
 }
 
 impl<'a> RamPort<'a> {
-    #[inline]
+    #[inline(always)]
     fn cached(&self, pa: u64) -> Option<&'a AtomicU64> {
         // An address below the window wraps to an index far beyond it.
         self.words.get((pa.wrapping_sub(self.base) >> 3) as usize)
@@ -404,25 +404,25 @@ impl<'a> RamPort<'a> {
         self.touched = &window.touched;
     }
 
-    /// The word at `pa`: zero where nothing was written, `None` outside RAM.
-    #[inline]
-    fn readable(&mut self, pa: u64) -> Option<u64> {
+    /// The word at `pa`: zero where nothing was written, an abort outside RAM.
+    #[inline(always)]
+    fn readable(&mut self, pa: u64) -> BusResult<u64> {
         match self.cached(pa) {
-            Some(word) => Some(word.load(Ordering::Acquire)),
+            Some(word) => Ok(word.load(Ordering::Acquire)),
             None => self.read_elsewhere(pa),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn read_elsewhere(&mut self, pa: u64) -> Option<u64> {
-        match self.ram.region(pa)?.window(pa) {
-            Some(window) => {
-                self.use_window(window);
-                self.cached(pa).map(|word| word.load(Ordering::Acquire))
-            }
-            None => Some(0),
-        }
+    fn read_elsewhere(&mut self, pa: u64) -> BusResult<u64> {
+        let region = self.ram.region(pa).ok_or(BusAbort)?;
+        let Some(window) = region.window(pa) else {
+            return Ok(0);
+        };
+        self.use_window(window);
+        let word = self.cached(pa).ok_or(BusAbort)?;
+        Ok(word.load(Ordering::Acquire))
     }
 
     /// The word at `pa`, its page marked as written; `None` outside RAM.
@@ -442,9 +442,9 @@ impl<'a> RamPort<'a> {
 }
 
 impl PhysMem for RamPort<'_> {
-    #[inline]
+    #[inline(always)]
     fn read64(&mut self, pa: Pa, _class: AccessClass) -> BusResult<u64> {
-        self.readable(pa.get()).ok_or(BusAbort)
+        self.readable(pa.get())
     }
 
     #[inline]
@@ -463,7 +463,7 @@ impl PhysMem for RamPort<'_> {
         _class: AccessClass,
     ) -> BusResult<u64> {
         // An update that cannot succeed must not create the page it fails on.
-        let found = self.readable(pa.get()).ok_or(BusAbort)?;
+        let found = self.readable(pa.get())?;
         if found != current {
             return Ok(found);
         }
@@ -487,7 +487,7 @@ impl PhysMem for RamPort<'_> {
             }
         } else {
             for (value, offset) in line.iter_mut().zip((0..).step_by(8)) {
-                *value = self.readable(base + offset).ok_or(BusAbort)?;
+                *value = self.readable(base + offset)?;
             }
         }
         Ok(line)

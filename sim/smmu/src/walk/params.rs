@@ -45,6 +45,9 @@ pub struct TableParams {
     output_bits: u8,
     high_bits: HighAddressBits,
     big_endian: bool,
+    haft: bool,
+    /// See [`Self::is_plain`].
+    plain: bool,
     /// Bit `lsb` is set if a block descriptor may resolve down to `lsb`.
     block_lsbs: u64,
     /// Mask of an index into the start table, concatenated tables included.
@@ -149,6 +152,20 @@ impl TableParams {
         self.big_endian
     }
 
+    /// Whether hardware sets the Access flag of Table descriptors (CD.HAFT, STE.S2HAFT).
+    #[inline(always)]
+    pub fn marks_tables(&self) -> bool {
+        self.haft
+    }
+
+    /// Whether descriptors need nothing done that is rare: they are little-endian, keep no high
+    /// address bits elsewhere, and Table descriptors are not updated. Walks of plain tables are
+    /// compiled apart, without these cases.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
     /// Whether SH of a descriptor is address bits, so that CD.SHx or STE.S2SH0 rules all pages.
     #[inline]
     pub fn takes_shareability_bits(&self) -> bool {
@@ -198,8 +215,8 @@ impl TableParams {
 
     /// Reads a descriptor of the table under the cursor (DDI 0487 §D8.3).
     #[inline(always)]
-    pub(super) fn step(&self, descriptor: u64, cursor: &Cursor) -> Step {
-        let address = self.address(descriptor);
+    pub(super) fn step<const PLAIN: bool>(&self, descriptor: u64, cursor: &Cursor) -> Step {
+        let address = self.address::<PLAIN>(descriptor);
         if descriptor & 3 == 3 {
             return if cursor.level == 3 {
                 Step::Leaf(address)
@@ -216,9 +233,10 @@ impl TableParams {
 
     /// The output address of a descriptor, down to the granule.
     #[inline(always)]
-    fn address(&self, descriptor: u64) -> u64 {
+    fn address<const PLAIN: bool>(&self, descriptor: u64) -> u64 {
         let low = descriptor & self.address_mask;
         match self.high_bits {
+            _ if PLAIN => low,
             HighAddressBits::None => low,
             HighAddressBits::At12 => low | (descriptor >> 12 & 0xf) << 48,
             HighAddressBits::At8 => low | (descriptor >> 8 & 3) << 50,
@@ -247,6 +265,8 @@ pub(crate) struct TableFields {
     pub ds: bool,
     /// ENDI.
     pub big_endian: bool,
+    /// CD.HAFT or STE.S2HAFT, if effective.
+    pub haft: bool,
 }
 
 /// The stage-2 start level field, {S2SL0_2, S2SL0}.
@@ -351,6 +371,8 @@ impl TableFields {
             high_bits,
             address_mask: below(address_top) & !below(granule_log2),
             big_endian: self.big_endian,
+            haft: self.haft,
+            plain: !self.big_endian && !self.haft && high_bits == HighAddressBits::None,
             block_lsbs,
             start_index_mask: below(input_bits - start_lsb),
             index_mask: below(stride),

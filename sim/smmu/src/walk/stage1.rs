@@ -32,18 +32,14 @@ pub struct Half {
 /// Stage 1 of a stream or substream, from a legal CD: effective values only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stage1 {
-    /// TTB0 and, where the regime has two ranges, TTB1.
-    pub lower: Half,
-    /// TTB1; `None` in any-EL2, whose single range has TTB0 only.
-    pub upper: Option<Half>,
+    /// TTB0, TTB1. In any-EL2, which has a single range, both are TTB0.
+    pub halves: [Half; 2],
     /// CD.ASID.
     pub asid: Asid,
     /// CD.AFFD: a clear Access flag does not fault.
     pub affd: bool,
     /// CD.HA: hardware sets the Access flag.
     pub ha: bool,
-    /// CD.HAFT: hardware sets the Access flag of Table descriptors.
-    pub haft: bool,
     /// Permission rules of the regime.
     pub regime: Stage1Regime,
     /// CD.MAIR1:MAIR0.
@@ -79,10 +75,8 @@ impl Stage1 {
     /// (IHI 0070 §3.4.1; DDI 0487 §D8.2.1).
     #[inline(always)]
     fn select(&self, input: u64, request: Request) -> Option<(&Half, &TableParams)> {
-        let (half, upper) = match &self.upper {
-            Some(half) if input >> 55 & 1 != 0 => (half, true),
-            _ => (&self.lower, false),
-        };
+        let bit55 = input >> 55 & 1;
+        let half = &self.halves[bit55 as usize];
         let tables = half.tables.as_ref()?;
         // With TBI the top byte follows bit 55.
         let extended = if half.tbi {
@@ -90,11 +84,11 @@ impl Stage1 {
         } else {
             input
         };
-        let rest = if upper { !extended } else { extended };
-        let top = if half.tbi && self.upper.is_none() {
-            rest & (u64::MAX >> 8)
-        } else {
-            rest
+        let top = match (self.regime.has_unprivileged, half.tbi) {
+            // Two ranges: the upper one grows down from the top.
+            (true, _) => extended ^ bit55.wrapping_neg(),
+            (false, true) => extended & (u64::MAX >> 8),
+            (false, false) => extended,
         };
         if !tables.resolves(top) {
             return None;
@@ -109,7 +103,7 @@ impl Stage1 {
     fn attributes(&self, half: &Half, descriptor: u64) -> Attributes {
         let index = descriptor >> 2 & 7;
         Attributes {
-            memory: MemoryType::from_mair(self.mair >> (8 * index) & 0xff),
+            memory: MemoryType::from_mair((self.mair >> (8 * index)) as u8),
             shareability: half
                 .sh
                 .unwrap_or_else(|| Shareability::from_bits(descriptor >> 8)),
@@ -175,6 +169,38 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         let Some((half, tables)) = s1.select(input.get(), request) else {
             return Err(raise(Cause::Translation(site(0))));
         };
+        if tables.is_plain() {
+            self.walk_tables1::<true>(s1, s2, half, tables, input, request)
+        } else {
+            self.walk_unusual_tables1(s1, s2, half, tables, input, request)
+        }
+    }
+
+    /// Out of line, so that walks of plain tables stay small.
+    #[inline(never)]
+    fn walk_unusual_tables1(
+        &mut self,
+        s1: &Stage1,
+        s2: Option<&Stage2>,
+        half: &Half,
+        tables: &TableParams,
+        input: Iova,
+        request: Request,
+    ) -> Result<Stage1Leaf, Raised> {
+        self.walk_tables1::<false>(s1, s2, half, tables, input, request)
+    }
+
+    #[inline(always)]
+    fn walk_tables1<const PLAIN: bool>(
+        &mut self,
+        s1: &Stage1,
+        s2: Option<&Stage2>,
+        half: &Half,
+        tables: &TableParams,
+        input: Iova,
+        request: Request,
+    ) -> Result<Stage1Leaf, Raised> {
+        let raise = |cause| Raised::of_stage(cause, s1.disposition);
         let mut attempts = Attempts::new();
         'restart: loop {
             let mut cursor = tables.start();
@@ -192,13 +218,15 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                         fetch: place.pa,
                     })
                 };
-                let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
-                match tables.step(descriptor, &cursor) {
+                let descriptor = self
+                    .read(place, Order::of::<PLAIN>(tables))
+                    .map_err(|_| eabt())?;
+                match tables.step::<PLAIN>(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
                             return Err(raise(Cause::AddressSize(site(level))));
                         }
-                        if s1.haft && descriptor & ACCESS_FLAG == 0 {
+                        if !PLAIN && tables.marks_tables() && descriptor & ACCESS_FLAG == 0 {
                             let new = descriptor | ACCESS_FLAG;
                             let updated = self.update_stage1(s2, place, tables, descriptor, new)?;
                             if attempts.must_restart(updated).map_err(|_| eabt())? {
@@ -281,6 +309,6 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 Err(cause) => return Err(Raised::of_stage(cause, s2.disposition)),
             }
         }
-        Ok(self.update(place, Order::of(tables), old, new))
+        Ok(self.update(place, Order::of::<false>(tables), old, new))
     }
 }

@@ -28,8 +28,6 @@ pub struct Stage2 {
     pub ha: bool,
     /// STE.S2HD with S2HA: hardware manages dirty state.
     pub dirty_state: DirtyState,
-    /// STE.S2HAFT: hardware sets the Access flag of Table descriptors.
-    pub haft: bool,
     /// STE.S2PTW, where both stages are enabled: no tables in Device memory.
     pub ptw: bool,
     /// STE.S2FWB: stage 2 decides the memory type.
@@ -95,6 +93,33 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         purpose: Purpose,
         request: Request,
     ) -> Result<Stage2Leaf, Cause> {
+        if s2.tables.is_plain() {
+            self.walk_tables2::<true>(s2, ipa, purpose, request)
+        } else {
+            self.walk_unusual_tables2(s2, ipa, purpose, request)
+        }
+    }
+
+    /// Out of line, so that walks of plain tables stay small.
+    #[inline(never)]
+    fn walk_unusual_tables2(
+        &mut self,
+        s2: &Stage2,
+        ipa: Ipa,
+        purpose: Purpose,
+        request: Request,
+    ) -> Result<Stage2Leaf, Cause> {
+        self.walk_tables2::<false>(s2, ipa, purpose, request)
+    }
+
+    #[inline(always)]
+    fn walk_tables2<const PLAIN: bool>(
+        &mut self,
+        s2: &Stage2,
+        ipa: Ipa,
+        purpose: Purpose,
+        request: Request,
+    ) -> Result<Stage2Leaf, Cause> {
         let tables = &s2.tables;
         let site = |level| Stage2::site(purpose, ipa, level);
         if !tables.resolves(ipa.get()) {
@@ -116,15 +141,18 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                     site: site(level),
                     fetch: pa,
                 };
-                let descriptor = self.read(place, Order::of(tables)).map_err(|_| eabt())?;
-                match tables.step(descriptor, &cursor) {
+                let descriptor = self
+                    .read(place, Order::of::<PLAIN>(tables))
+                    .map_err(|_| eabt())?;
+                match tables.step::<PLAIN>(descriptor, &cursor) {
                     Step::Table(next) => {
                         if !tables.in_range(next) {
                             return Err(Cause::AddressSize(site(level)));
                         }
-                        if s2.haft && descriptor & ACCESS_FLAG == 0 {
+                        if !PLAIN && tables.marks_tables() && descriptor & ACCESS_FLAG == 0 {
                             let new = descriptor | ACCESS_FLAG;
-                            let updated = self.update(place, Order::of(tables), descriptor, new);
+                            let updated =
+                                self.update(place, Order::of::<PLAIN>(tables), descriptor, new);
                             if attempts.must_restart(updated).map_err(|_| eabt())? {
                                 continue 'restart;
                             }
@@ -135,7 +163,8 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                         let output = address | cursor.offset(ipa.get());
                         let (kind, new) = s2.admit(descriptor, output, site(level), request)?;
                         if new != descriptor {
-                            let updated = self.update(place, Order::of(tables), descriptor, new);
+                            let updated =
+                                self.update(place, Order::of::<PLAIN>(tables), descriptor, new);
                             if attempts.must_restart(updated).map_err(|_| eabt())? {
                                 continue 'restart;
                             }
