@@ -116,6 +116,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
     }
 
     /// Reads a 64-byte STE or CD.
+    #[inline(always)]
     pub(crate) fn read_structure(&mut self, place: Place) -> BusResult<[u64; 8]> {
         let result = self.mem.read_line(place.pa, place.structure.class());
         let action = match &result {

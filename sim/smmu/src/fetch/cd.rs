@@ -17,7 +17,7 @@ use crate::walk::{Half, Stage1};
 ///
 /// # Errors
 /// The first rule of the list that it breaks: the transaction then gets C_BAD_CD.
-#[inline]
+#[inline(always)]
 pub fn resolve_cd(
     cd: &Cd,
     config: &SmmuConfig,
@@ -92,7 +92,7 @@ pub fn cd_violations(
 }
 
 /// What is illegal about a CD, and the tables of TTB0 and TTB1 where they are used and legal.
-#[inline]
+#[inline(always)]
 fn examine(
     cd: &Cd,
     config: &SmmuConfig,
@@ -109,14 +109,11 @@ fn examine(
     let stall_disabled = stream.cds.is_some_and(|cds| cds.stall_disabled);
     rule(stall_disabled && dw0.s(), I::StallDisabledByStream);
     rule(config.term_model && !dw0.a(), I::TerminateModel);
-    rule(
-        dw0.s() && config.stall_model == StallModel::TerminateOnly,
-        I::StallForbidden,
-    );
-    rule(
-        !dw0.s() && config.stall_model == StallModel::StallForced,
-        I::StallRequired,
-    );
+    match config.stall_model {
+        StallModel::StallAndTerminate => {}
+        StallModel::TerminateOnly => rule(dw0.s(), I::StallForbidden),
+        StallModel::StallForced => rule(!dw0.s(), I::StallRequired),
+    }
     let (walks_ttb0, walks_ttb1) = (walks_ttb0(cd, stream), walks_ttb1(cd, stream));
     let walks_any = walks_ttb0 || walks_ttb1;
     rule(
@@ -124,26 +121,25 @@ fn examine(
         I::Endianness,
     );
     rule(!dw0.aa64(), I::Lpae);
-    rule(
-        (dw0.ha() || dw0.hd()) && config.httu == Httu::None,
-        I::HttuAbsent,
-    );
-    rule(dw0.hd() && config.httu == Httu::AccessFlag, I::DirtyAbsent);
-    let haft = config.httu == Httu::TableAccessFlag && cd.dw1.haft();
-    rule(haft && !dw0.ha(), I::HaftWithoutHa);
-    let has_asid = stream.world != StreamWorld::El2;
-    rule(
-        has_asid && !config.asid16 && dw0.asid() >> 8 != 0,
-        I::AsidRange,
-    );
-    let mut tables = |which: Which, walks: bool| {
-        let report = |illegal| rule(true, which.illegal(illegal));
-        walks.then(|| fields(cd, config, which).resolve(config, StartLevel::FromSize, report))?
-    };
-    let tables = [
-        tables(Which::Ttb0, walks_ttb0),
-        tables(Which::Ttb1, walks_ttb1),
-    ];
+    match config.httu {
+        Httu::None => rule(dw0.ha() || dw0.hd(), I::HttuAbsent),
+        Httu::AccessFlag => rule(dw0.hd(), I::DirtyAbsent),
+        Httu::Dirty => {}
+        Httu::TableAccessFlag => rule(cd.dw1.haft() && !dw0.ha(), I::HaftWithoutHa),
+    }
+    if !config.asid16 {
+        let has_asid = stream.world != StreamWorld::El2;
+        rule(has_asid && dw0.asid() >> 8 != 0, I::AsidRange);
+    }
+    let mut tables = [None; 2];
+    if walks_ttb0 {
+        let report = |illegal| rule(true, Which::Ttb0.illegal(illegal));
+        tables[0] = fields(cd, config, Which::Ttb0).resolve(config, StartLevel::FromSize, report);
+    }
+    if walks_ttb1 {
+        let report = |illegal| rule(true, Which::Ttb1.illegal(illegal));
+        tables[1] = fields(cd, config, Which::Ttb1).resolve(config, StartLevel::FromSize, report);
+    }
     (broken, tables)
 }
 

@@ -17,7 +17,7 @@ use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 ///
 /// # Errors
 /// The first rule of the list that it breaks: the stream then gets C_BAD_STE.
-#[inline]
+#[inline(always)]
 pub fn resolve_ste(ste: &Ste, config: &SmmuConfig, cr2: Cr2) -> Result<StreamContext, IllegalSte> {
     let (broken, tables) = examine(ste, config);
     if let Some(illegal) = broken.first() {
@@ -99,7 +99,7 @@ pub fn ste_violations(ste: &Ste, config: &SmmuConfig, report: impl FnMut(Illegal
 }
 
 /// What is illegal about an STE, and the stage-2 tables it enables, if legal.
-#[inline]
+#[inline(always)]
 fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableParams>) {
     use IllegalSte as I;
     let form = Form::of(ste);
@@ -154,25 +154,18 @@ fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableP
 
     let mut tables = None;
     if form.stage2 {
-        rule(
-            dw2.s2s() && config.stall_model == StallModel::TerminateOnly,
-            I::Stage2StallForbidden,
-        );
-        rule(
-            !dw2.s2s() && config.stall_model == StallModel::StallForced,
-            I::Stage2StallRequired,
-        );
+        match config.stall_model {
+            StallModel::StallAndTerminate => {}
+            StallModel::TerminateOnly => rule(dw2.s2s(), I::Stage2StallForbidden),
+            StallModel::StallForced => rule(!dw2.s2s(), I::Stage2StallRequired),
+        }
         rule(!dw2.s2aa64(), I::Stage2Lpae);
-        rule(
-            (dw2.s2ha() || dw2.s2hd()) && config.httu == Httu::None,
-            I::Stage2HttuAbsent,
-        );
-        rule(
-            dw2.s2hd() && config.httu == Httu::AccessFlag,
-            I::Stage2DirtyAbsent,
-        );
-        let haft = config.httu == Httu::TableAccessFlag && dw2.s2haft();
-        rule(haft && !dw2.s2ha(), I::Stage2HaftWithoutHa);
+        match config.httu {
+            Httu::None => rule(dw2.s2ha() || dw2.s2hd(), I::Stage2HttuAbsent),
+            Httu::AccessFlag => rule(dw2.s2hd(), I::Stage2DirtyAbsent),
+            Httu::Dirty => {}
+            Httu::TableAccessFlag => rule(dw2.s2haft() && !dw2.s2ha(), I::Stage2HaftWithoutHa),
+        }
         let start = stage2_start(ste, config);
         tables = stage2_fields(ste, config).resolve(config, start, |illegal| {
             rule(true, illegal_stage2(illegal));
@@ -180,12 +173,11 @@ fn examine(ste: &Ste, config: &SmmuConfig) -> (Broken<IllegalSte>, Option<TableP
         rule(wrong_endianness(config, dw2.s2endi()), I::Stage2Endianness);
     }
 
-    let vmid_used =
-        config.s2p && (form.stage1 || form.stage2) && !(form.strw_used(config) && dw1.strw() != 0);
-    rule(
-        vmid_used && !config.vmid16 && dw2.s2vmid() >> 8 != 0,
-        I::VmidRange,
-    );
+    if config.s2p && !config.vmid16 {
+        let unused =
+            form.action == StreamAction::Bypass || (form.strw_used(config) && dw1.strw() != 0);
+        rule(!unused && dw2.s2vmid() >> 8 != 0, I::VmidRange);
+    }
     (broken, tables)
 }
 

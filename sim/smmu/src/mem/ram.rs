@@ -473,7 +473,7 @@ impl PhysMem for RamPort<'_> {
             .unwrap_or_else(|found| found))
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_line(&mut self, pa: Pa, _class: AccessClass) -> BusResult<[u64; 8]> {
         let base = pa.align_down(6).get();
         let first = (base.wrapping_sub(self.base) >> 3) as usize;

@@ -289,7 +289,7 @@ impl TableFields {
 
     /// The tables, if legal. Reports all that is illegal about them, in an order without
     /// architectural meaning, and gives `None` then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn resolve(
         &self,
         config: &SmmuConfig,
@@ -327,7 +327,7 @@ impl TableFields {
     }
 
     /// The tables, all checks passed.
-    #[inline]
+    #[inline(always)]
     fn params(
         &self,
         config: &SmmuConfig,
