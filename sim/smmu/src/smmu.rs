@@ -83,20 +83,22 @@ impl Smmu {
             return self.disabled(transaction);
         }
         let mut walker = Walker { mem, observer };
-        let stream = match walker.stream(&self.config, &self.regs, transaction.stream) {
+        // Results are borrowed, not moved: the copies would cost as much as a table access.
+        let stream = walker.stream(&self.config, &self.regs, transaction.stream);
+        let stream = match &stream {
             Ok(stream) => stream,
             // None of the faults that can arise before the STE is known records InD or PnU.
             Err(cause) => {
-                return self.faulted(Raised::always(cause), transaction, &Request::TABLE_READ);
+                return self.faulted(Raised::always(*cause), transaction, &Request::TABLE_READ);
             }
         };
         if stream.action == StreamAction::Abort {
             return silent_abort(transaction);
         }
         let request = stream.request(transaction);
-        match walker.stage1_use(&self.config, &stream, transaction.substream) {
-            Ok(stage1) => self.walk(&mut walker, &stream, &stage1, transaction, request),
-            Err(raised) => self.faulted(raised, transaction, &request),
+        match &walker.stage1_use(&self.config, stream, transaction.substream) {
+            Ok(stage1) => self.walk(&mut walker, stream, stage1, transaction, request),
+            Err(raised) => self.faulted(*raised, transaction, &request),
         }
     }
 
