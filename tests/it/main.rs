@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access_counts; // accesses of cold walks for every pair of sizes
 mod cli; // what the command prints, where, and how it ends
 mod edge; // the numbered edge cases of the architecture
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
