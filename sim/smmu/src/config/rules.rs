@@ -301,3 +301,139 @@ pub(super) fn refuse_unmodelled(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::IdRegisters;
+
+    /// For each rule, in order, the change to a legal part that breaks it and no other.
+    const BREAKERS: [fn(&mut SmmuConfig); RULES.len()] = [
+        |c| (c.s1p, c.s2p, c.hyp, c.vmw, c.vatos) = (false, false, false, false, false),
+        |c| {
+            (c.gran4k, c.gran16k, c.gran64k) = (false, false, false);
+            (c.ds, c.vax, c.oas) = (false, 48, 48);
+        },
+        |c| (c.st_level, c.sidsize) = (false, 7),
+        |c| (c.ats, c.atsrecerr, c.pri) = (false, false, true),
+        |c| (c.ats, c.atsrecerr, c.pri) = (false, true, false),
+        |c| (c.ats, c.atsrecerr, c.pri, c.ns1ats) = (false, false, false, true),
+        |c| (c.s2p, c.hyp, c.vmw, c.vatos) = (false, true, false, false),
+        |c| (c.s2p, c.hyp, c.vmw, c.vatos) = (false, false, true, false),
+        |c| (c.atos, c.vatos) = (false, true),
+        |c| (c.stall_model, c.stall_max) = (StallModel::TerminateOnly, 1),
+        |c| (c.gran4k, c.gran16k) = (false, false),
+        |c| (c.ds, c.gran64k, c.oas) = (false, false, 48),
+        |c| (c.ds, c.gran64k, c.vax) = (false, false, 48),
+        |c| (c.version, c.ds, c.vax) = (Version::V3_0, false, 48),
+        |c| (c.version, c.had) = (Version::V3_1, false),
+        |c| (c.version, c.xnx) = (Version::V3_1, false),
+        |c| (c.version, c.fwb) = (Version::V3_2, false),
+        |c| (c.version, c.ril) = (Version::V3_2, false),
+        |c| (c.version, c.bbml) = (Version::V3_2, 0),
+        |c| (c.version, c.hyp) = (Version::V3_2, false),
+        |c| (c.version, c.e0pd) = (Version::V3_3, false),
+        |c| (c.version, c.ptwnnc) = (Version::V3_3, false),
+        |c| (c.version, c.epan) = (Version::V3_4, false),
+        |c| (c.version, c.mteperm) = (Version::V3_4, false),
+    ];
+
+    #[test]
+    fn every_rule_can_be_broken_alone_and_is_named() {
+        for (rule, breaks) in RULES.iter().zip(BREAKERS) {
+            let mut part = SmmuConfig::full();
+            assert_eq!(part.validate(), Ok(()));
+            breaks(&mut part);
+            let Rule(words, section, _) = *rule;
+            let broken: Vec<&str> = RULES
+                .iter()
+                .filter(|Rule(_, _, holds)| !holds(&part))
+                .map(|Rule(words, _, _)| *words)
+                .collect();
+            assert_eq!(broken, [words]);
+            let refused = ConfigError::Combination {
+                rule: words,
+                section,
+            };
+            assert_eq!(part.validate(), Err(refused));
+            assert_eq!(refused.to_string(), format!("{words} ({section})"));
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_the_architecture_are_refused_and_the_largest_are_not() {
+        type Resize = fn(&mut SmmuConfig, u8);
+        let sizes: [(&str, u8, Resize); 6] = [
+            ("IDR1.SIDSIZE", 32, |c, size| c.sidsize = size),
+            ("IDR1.SSIDSIZE", 20, |c, size| c.ssidsize = size),
+            ("IDR1.CMDQS", 19, |c, size| c.cmdqs = size),
+            ("IDR1.EVENTQS", 19, |c, size| c.eventqs = size),
+            ("IDR1.PRIQS", 19, |c, size| c.priqs = size),
+            ("IDR3.BBML", 2, |c, size| c.bbml = size),
+        ];
+        for (field, limit, resize) in sizes {
+            let mut part = SmmuConfig::full();
+            resize(&mut part, limit);
+            assert_eq!(part.validate(), Ok(()), "{field}");
+            resize(&mut part, limit + 1);
+            let refused = ConfigError::TooLarge {
+                field,
+                value: limit + 1,
+                limit,
+            };
+            assert_eq!(part.validate(), Err(refused));
+        }
+    }
+
+    #[test]
+    fn address_sizes_without_an_encoding_are_refused() {
+        for oas in 0..=64 {
+            let mut part = SmmuConfig::full();
+            part.oas = oas;
+            let encoded = [32, 36, 40, 42, 44, 48, 52].contains(&oas);
+            assert_eq!(part.validate().is_ok(), encoded, "OAS {oas}");
+        }
+        for vax in 0..=64 {
+            let mut part = SmmuConfig::full();
+            (part.ds, part.vax) = (vax == 52, vax);
+            assert_eq!(part.validate().is_ok(), [48, 52].contains(&vax), "{vax}");
+        }
+    }
+
+    /// Bits as in reference section 1.3, not through the accessors.
+    #[test]
+    fn features_outside_the_model_are_refused_by_name() {
+        type Word = fn(&mut IdRegisters) -> &mut u32;
+        const IDR0: Word = |ids| &mut ids.idr0;
+        const IDR1: Word = |ids| &mut ids.idr1;
+        const IDR3: Word = |ids| &mut ids.idr3;
+        const IDR5: Word = |ids| &mut ids.idr5;
+        // (register, bits to clear, bits to set, what the message begins with)
+        let cases: [(Word, u32, u32, &str); 17] = [
+            (IDR0, 3 << 2, 0, "IDR0.TTF = 0x0 is a reserved"),
+            (IDR0, 3 << 2, 1 << 2, "IDR0.TTF = 0x1 announces VMSAv8-32"),
+            (IDR0, 3 << 2, 3 << 2, "IDR0.TTF = 0x3 announces VMSAv8-32"),
+            (IDR0, 0, 1 << 30, "IDR0.RME_IMPL"),
+            (IDR1, 0, 1 << 29, "IDR1.QUEUES_PRESET"),
+            (IDR1, 0, 1 << 30, "IDR1.TABLES_PRESET"),
+            (IDR1, 0, 1 << 31, "IDR1.ECMDQ"),
+            (IDR3, 0, 1 << 7, "IDR3.MPAM"),
+            (IDR3, 0, 1 << 15, "IDR3.DPT"),
+            (IDR3, 0, 1 << 18, "IDR3.S1PI"),
+            (IDR3, 0, 1 << 19, "IDR3.S2PI"),
+            (IDR3, 0, 1 << 20, "IDR3.S2PO"),
+            (IDR3, 0, 1 << 21, "IDR3.THE"),
+            (IDR3, 0, 1 << 23, "IDR3.AIE"),
+            (IDR5, 0, 1 << 8, "IDR5.D128 = 0x1 announces VMSAv9-128"),
+            (IDR5, 7, 7, "IDR5.OAS = 0x7"),
+            (IDR5, 3 << 10, 2 << 10, "IDR5.VAX = 0x2"),
+        ];
+        for (register, clear, set, message) in cases {
+            let mut ids = SmmuConfig::full().id_registers();
+            let word = register(&mut ids);
+            *word = *word & !clear | set;
+            let refused = SmmuConfig::from_id_registers(ids).unwrap_err().to_string();
+            assert!(refused.starts_with(message), "{refused}");
+        }
+    }
+}
