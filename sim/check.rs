@@ -21,7 +21,7 @@ use crate::snapshot::{self, Snapshot, SnapshotError};
 #[non_exhaustive]
 pub enum CheckError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Read {
         /// Which.
         path: PathBuf,

@@ -29,7 +29,7 @@ pub struct Machine {
 #[non_exhaustive]
 pub enum MachineError {
     /// An image cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -69,10 +69,10 @@ pub enum MachineError {
         suggestion: Option<String>,
     },
     /// The ID registers given describe a part that cannot be modelled.
-    #[error("--reg: {0}")]
+    #[error("--reg")]
     Part(#[from] ConfigError),
     /// Images overlap or leave the address space.
-    #[error("--image: {0}")]
+    #[error("--image")]
     Ram(#[from] RamError),
     /// A snapshot cannot be used.
     #[error(transparent)]

@@ -23,7 +23,7 @@ pub const FORMAT: &str = "smmu-snapshot-1";
 #[non_exhaustive]
 pub enum SnapshotError {
     /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// The manifest is not what it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Json {
         /// Which.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum SnapshotError {
         what: String,
     },
     /// The ID registers describe a part that cannot be modelled.
-    #[error("{}: smmus[{index}]: {source}", path.display())]
+    #[error("{}: smmus[{index}]", path.display())]
     Part {
         /// The manifest.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum SnapshotError {
         source: ConfigError,
     },
     /// The RAM layout is impossible.
-    #[error("{}: ram: {source}", path.display())]
+    #[error("{}: ram", path.display())]
     Ram {
         /// The manifest.
         path: PathBuf,

@@ -44,7 +44,8 @@ impl AccessClass {
 
 /// Memory refused the access: an external abort, seen by the SMMU as F_STE_FETCH, F_CD_FETCH or
 /// F_WALK_EABT depending on what it was reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("external abort")]
 pub struct BusAbort;
 
 /// Result of one access.
