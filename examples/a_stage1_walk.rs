@@ -11,6 +11,7 @@ use smmu::mem::Ram;
 use smmu::observe::{Access, Observer};
 use smmu::regfile::{Width, register_offset};
 use smmu::spec::attrs::Ps;
+use smmu::spec::event::Event;
 use smmu::tables::{
     Bump, CdBuilder, FrameSource, Geometry, LinearStreamTable, PageTable, Physical, SteBuilder,
 };
@@ -68,7 +69,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!(
             "  -> {:x?} {:x?}",
             outcome.pa(),
-            outcome.event().map(|e| e.words())
+            outcome.event().map(Event::words)
         );
     }
     Ok(())

@@ -145,7 +145,7 @@ pub(super) fn of(structure: &str, field: &str, lsb: u32, value: u64) -> String {
     }
 }
 
-fn size_bits(ps: Ps) -> u32 {
+pub(crate) fn size_bits(ps: Ps) -> u32 {
     [32, 36, 40, 42, 44, 48, 52, 56][usize::from(ps.0 & 7)]
 }
 

@@ -1,7 +1,7 @@
 //! Raw words, as engineers paste them from kernel logs, into named fields with their meaning, and
 //! what is illegal about them.
 
-mod meaning;
+pub(crate) mod meaning;
 mod words;
 
 use std::fmt::Write;

@@ -10,6 +10,7 @@ use smmu::spec::strtab::L1Std;
 
 use super::Explained;
 use super::record::{Recorded, Row};
+use crate::decode::meaning::size_bits;
 
 /// The meaning of what `row` read or did.
 pub(super) fn meaning(row: &Row, explained: &Explained) -> String {
@@ -96,7 +97,8 @@ fn cd(cd: &Cd) -> String {
         let (ttb, size, tg) = (cd.dw2.ttb1() << 4, dw0.t1sz(), granule(dw0.tg1().0, TG1));
         parts.push(format!("TTB1={ttb:#x} T1SZ={size} TG1={tg}"));
     }
-    parts.push(format!("ASID={} IPS={:?}", dw0.asid(), dw0.ips()));
+    let ips = size_bits(dw0.ips());
+    parts.push(format!("ASID={} IPS={ips}-bit", dw0.asid()));
     parts.push(format!(
         "A{}R{}S{}",
         u8::from(dw0.a()),

@@ -6,6 +6,7 @@ mod access_counts; // accesses of cold walks for every pair of sizes
 mod cli; // what the command prints, where, and how it ends
 mod docs; // every console example of README and book
 mod edge; // the numbered edge cases of the architecture
+mod explained; // what a person reads for each kind of walk
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod illegal; // every rule a structure can break, each tied to its ID-register bit
 mod layout; // bit positions against golden tables typed by another route
