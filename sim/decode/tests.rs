@@ -1,3 +1,5 @@
+//! Words from logs, decoded.
+
 use smmu::config::SmmuConfig;
 
 use super::{DecodeError, Format, Kind, Show, Table, WordError, decode, decode_register};

@@ -198,7 +198,7 @@ pub enum Outcome {
     Terminated {
         /// What the device sees.
         response: Response,
-        /// Why; `None` where the configuration simply says abort (STE.Config=0b0xx, GBPA.ABORT).
+        /// Why; `None` where the configuration says abort (STE.Config=0b0xx, GBPA.ABORT).
         fault: Option<Fault>,
         /// The record for the event queue, unless recording is suppressed.
         event: Option<Event>,
