@@ -283,3 +283,32 @@ fn edge_125_the_index_of_concatenated_tables_crosses_them() {
         assert_eq!(number(&bench.read(other)), F_TRANSLATION, "table {table}");
     }
 }
+
+#[test]
+fn one_entry_spans_the_smaller_leaf_of_both_stages() {
+    // (stage-1 leaf, stage-2 leaf), as lowest bits resolved.
+    for (first, second) in [(12, 12), (12, 21), (21, 12), (21, 30), (30, 21), (30, 30)] {
+        let mut bench = Bench::nested();
+        let (va, ipa) = (0x40_0000_0000, 0x40_0000_0000);
+        let leaf = |lsb, page, block| if lsb == 12 { page } else { block };
+        bench.put(
+            S1_ROOT,
+            S1_SHAPE,
+            va,
+            first,
+            ipa | leaf(first, S1_PAGE, S1_BLOCK),
+        );
+        bench.put(
+            S2_ROOT,
+            S2_SHAPE,
+            ipa,
+            second,
+            PA & !0x3fff_ffff | leaf(second, S2_PAGE, S2_BLOCK),
+        );
+        let outcome = bench.read(va);
+        let Outcome::Translated(translation) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(u32::from(translation.span_log2), first.min(second));
+    }
+}
