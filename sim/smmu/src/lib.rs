@@ -11,6 +11,7 @@
 
 pub mod addr;
 pub mod attr;
+pub mod command;
 pub mod config;
 pub mod fault;
 pub mod fetch;
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod mem;
 pub mod observe;
 pub mod perm;
+pub mod queue;
 pub mod regfile;
 mod smmu;
 pub mod spec;
