@@ -35,6 +35,8 @@ pub mod stall;
 pub mod tables;
 pub mod transaction;
 mod translate;
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 pub mod walk;
 
 pub use cmdq::{AtcReply, CommandError, CommandStep, Endpoints};
