@@ -108,7 +108,11 @@ fn edge_013_a_full_queue_holds_all_its_entries() {
     for n in 0..4 {
         fault(&mut rig, n);
     }
-    assert_eq!(rig.read32(EVENTQ_PROD), 0b100, "index as CONS, wrap differs");
+    assert_eq!(
+        rig.read32(EVENTQ_PROD),
+        0b100,
+        "index as CONS, wrap differs"
+    );
     assert_eq!(faults(&rig), [0, 1, 2, 3]);
 }
 

@@ -78,7 +78,10 @@ fn edge_139_a_terminated_transaction_is_answered_as_the_command_says() {
         let mut rig = Rig::new(bench);
         let stag = stall(&mut rig);
         rig.command(resume(SID, stag, action));
-        assert!(ends_with(&resolved(&mut rig), expected), "{action:#x} {term_model}");
+        assert!(
+            ends_with(&resolved(&mut rig), expected),
+            "{action:#x} {term_model}"
+        );
         assert_eq!(rig.take_events(), [[0; 4]; 0]);
         // The tag is free: resuming it again does nothing.
         rig.command(resume(SID, stag, RETRY));
@@ -146,7 +149,8 @@ fn edge_143_stalls_of_a_stream_that_is_shut_down_are_aborted_by_stall_term() {
     let mut rig = stalling();
     stall(&mut rig);
     // A stream of its own stalls too, and is not meant.
-    rig.bench.write_words(STRTAB + 64 * u64::from(SID + 1), rig.bench.ste);
+    rig.bench
+        .write_words(STRTAB + 64 * u64::from(SID + 1), rig.bench.ste);
     let mut other = read(HOLE);
     other.stream = smmu::ids::StreamId::new(SID + 1);
     let _ = rig.translate(&other);
@@ -172,7 +176,11 @@ fn edge_144_disabling_the_smmu_aborts_all_that_waits() {
     rig.write32(CR0, enabled & !SMMUEN);
     let outcomes = resolved(&mut rig);
     assert_eq!(outcomes.len(), 2);
-    assert!(outcomes.iter().all(|outcome| ends_with(&[*outcome], Response::Abort)));
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| ends_with(&[*outcome], Response::Abort))
+    );
     rig.write32(CR0, enabled);
     assert_eq!(stall(&mut rig), first, "its tag is free again");
 }

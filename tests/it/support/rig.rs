@@ -226,7 +226,10 @@ pub(crate) fn differences(first: &Ram, second: &Ram) -> Vec<(u64, u64, u64)> {
         let (mut here, mut there) = (a.port(), b.port());
         let mut pages = Vec::new();
         a.for_each_page(|page, _| pages.push(page.get()));
-        for at in pages.into_iter().flat_map(|page| (page..page + 4096).step_by(8)) {
+        for at in pages
+            .into_iter()
+            .flat_map(|page| (page..page + 4096).step_by(8))
+        {
             let mut word = |port: &mut RamPort<'_>| port.read64(Pa::new(at), AccessClass::Stage1);
             let (x, y) = (word(&mut here).unwrap(), word(&mut there).unwrap());
             if x != y {

@@ -49,7 +49,10 @@ pub(crate) fn agrees_warm(bench: &Bench, transaction: &Transaction, cold: &Outco
             counts = AccessCounts::default();
             let outcome = smmu.translate(&mut memory, transaction, &mut counts);
             if outcome == Outcome::Refused {
-                assert!(matches!(cold, Outcome::Stalled { .. }), "{name}, time {time}");
+                assert!(
+                    matches!(cold, Outcome::Stalled { .. }),
+                    "{name}, time {time}"
+                );
                 continue;
             }
             assert_eq!(
