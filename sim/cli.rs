@@ -9,6 +9,7 @@
 
 mod check;
 mod decode;
+mod regs;
 mod run;
 mod walk;
 
@@ -49,6 +50,8 @@ enum Command {
     Decode(decode::Decode),
     /// Compare the model with recorded answers of other implementations
     Check(check::Check),
+    /// Print the register table
+    Regs(regs::Regs),
 }
 
 /// Why a command ends early.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Walk(walk) => walk.execute(format, &mut out),
         Command::Decode(decode) => decode.execute(format, &mut out),
         Command::Check(check) => check.execute(format, &mut out),
+        Command::Regs(regs) => regs.execute(format, &mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
     match result {

@@ -1,12 +1,13 @@
 //! A machine to walk through: SMMUs with their registers, and memory; from a snapshot or from raw
 //! memory images and register values.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use smmu::Smmu;
 use smmu::addr::Pa;
-use smmu::config::{ConfigError, IdRegisters, PRESETS, SmmuConfig, preset};
+use smmu::config::{self, ConfigError, IdRegisters, PARTS, Part, PartError, SmmuConfig};
 use smmu::mem::{PAGE_BYTES, Ram, RamError};
 use smmu::regfile::{Width, register_names, register_offset, register_width};
 use thiserror::Error;
@@ -68,6 +69,22 @@ pub enum MachineError {
         /// A part of a similar name.
         suggestion: Option<String>,
     },
+    /// The file of a part cannot be read.
+    #[error("{name}: {error}")]
+    ReadPart {
+        /// The file.
+        name: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The file of a part is no part.
+    #[error("{name}: {error}")]
+    PartFile {
+        /// The file.
+        name: String,
+        /// Why.
+        error: PartError,
+    },
     /// The ID registers given describe a part that cannot be modelled.
     #[error("--reg")]
     Part(#[from] ConfigError),
@@ -79,13 +96,25 @@ pub enum MachineError {
     Snapshot(#[from] SnapshotError),
 }
 
-/// The part called `name`.
+/// The part called `name`: an embedded one, or that of a file whose name ends in `.toml`.
 ///
 /// # Errors
-/// [`MachineError::UnknownPart`] with the names there are.
-pub fn part(name: &str) -> Result<SmmuConfig, MachineError> {
-    let known = || PRESETS.iter().map(|preset| preset.name);
-    preset(name).ok_or_else(|| MachineError::UnknownPart {
+/// [`MachineError::UnknownPart`] with the names there are, [`MachineError::PartFile`] with the line
+/// or rule.
+pub fn part(name: &str) -> Result<Part, MachineError> {
+    if Path::new(name).extension().is_some_and(|e| e == "toml") {
+        let file = |error| MachineError::PartFile {
+            name: name.into(),
+            error,
+        };
+        let text = fs::read_to_string(name).map_err(|error| MachineError::ReadPart {
+            name: name.into(),
+            error,
+        })?;
+        return Part::parse(&text).map_err(file);
+    }
+    let known = || PARTS.iter().map(|(name, _)| *name);
+    config::part(name).ok_or_else(|| MachineError::UnknownPart {
         name: name.into(),
         known: known().collect(),
         suggestion: suggest::nearest(name, known()),

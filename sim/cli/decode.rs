@@ -122,6 +122,6 @@ impl Decode {
                 },
             }),
         };
-        Ok(decode(kind, text, &part(&self.part)?)?)
+        Ok(decode(kind, text, &part(&self.part)?.features)?)
     }
 }

@@ -165,7 +165,7 @@ impl Walk {
     fn machine(&self) -> anyhow::Result<Machine> {
         Ok(match &self.snapshot {
             Some(path) => Machine::from_snapshot(path)?,
-            None => Machine::from_images(&part(&self.part)?, &self.image, &self.reg)?,
+            None => Machine::from_images(&part(&self.part)?.features, &self.image, &self.reg)?,
         })
     }
 
