@@ -10,6 +10,8 @@ mod explained; // what a person reads for each kind of walk
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod illegal; // every rule a structure can break, each tied to its ID-register bit
 mod layout; // bit positions against golden tables typed by another route
+#[cfg(unix)]
+mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines
 mod support;
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
