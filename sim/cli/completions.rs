@@ -10,10 +10,10 @@ use super::{Arguments, Failure, Verdict};
 /// Write a shell's completion script to standard output.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
-Where the script goes:
-  bash  smmu-sim completions bash > ~/.local/share/bash-completion/completions/smmu-sim
-  zsh   smmu-sim completions zsh > ~/.zfunc/_smmu-sim     (with ~/.zfunc in fpath)
-  fish  smmu-sim completions fish > ~/.config/fish/completions/smmu-sim.fish")]
+Examples:
+  smmu-sim completions bash > ~/.local/share/bash-completion/completions/smmu-sim
+  smmu-sim completions zsh > ~/.zfunc/_smmu-sim
+  smmu-sim completions fish > ~/.config/fish/completions/smmu-sim.fish")]
 pub(super) struct Completions {
     /// The shell
     #[arg(value_enum)]

@@ -10,6 +10,10 @@ use crate::scenario::default_scenario;
 
 /// Show the main job on an embedded scenario: a nested translation step by step, then a fault.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim run
+  smmu-sim run --format json")]
 pub(super) struct Run {}
 
 impl Run {

@@ -59,6 +59,8 @@ impl Options {
             .with_ansi(ansi)
             // A run is named by its arguments: its log is the same each time.
             .without_time()
+            // It would complain on stderr that stderr is gone.
+            .log_internal_errors(false)
             .try_init()
             .map_err(|error| anyhow!(error))
     }

@@ -239,7 +239,7 @@ impl Qmp {
             if left.is_zero() {
                 return Err(self.failed(doing, hint, io::ErrorKind::TimedOut.into()));
             }
-            let mut buffer = [0; 64 << 10];
+            let mut buffer = [0; 16 << 10];
             let count = self
                 .stream
                 .set_timeout(left)

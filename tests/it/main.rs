@@ -14,6 +14,7 @@ mod layout; // bit positions against golden tables typed by another route
 mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines
 mod support;
+mod terminal; // help, colour, logs, progress, completions, manual pages
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
 mod walk_oracle; // the walker against an independent oracle, over all configurations
 mod walk_relations; // metamorphic relations: identity stages, blocks and pages, permissions

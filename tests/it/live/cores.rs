@@ -108,6 +108,28 @@ fn the_number_of_program_headers_may_be_in_section_header_0() {
 }
 
 #[test]
+fn a_snapshot_manifest_is_a_register_file() {
+    let core = data("virt.core.gz");
+    let regs = "tests/data/snapshots/own4k_nested.badcd.json";
+    // The stream table is where those registers say, in memory of another machine: zeros.
+    let text = smmu_sim(&[
+        "walk",
+        "--core",
+        &core,
+        "--regs",
+        regs,
+        "--sid",
+        "8",
+        "0",
+        "--explain",
+    ]);
+    assert!(
+        text.contains("L1STD              -              0x40bcd000"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_compressed_core_reads_as_a_plain_one() {
     let packed = data("virt.core.gz");
     let plain = tempfile::NamedTempFile::new().unwrap();

@@ -26,6 +26,8 @@ pub(super) const DONE_VALUE: u64 = 0x600d;
 const SMMU: u64 = 0x0905_0000;
 const ECAM: u64 = 0x3f00_0000;
 const EDU_BAR: u64 = 0x1000_0000;
+/// Where the device's buffer begins, in its own space.
+const EDU_BUFFER: u64 = 0x4_0000;
 /// Bus 0, device 1, function 0.
 pub(super) const STREAM: u32 = 0x8;
 
@@ -44,7 +46,7 @@ const fn dma(iova: u64, write: bool) -> Dma {
     Dma { iova, write }
 }
 
-/// Pages, a block, and two faults. QEMU before 9 knows no Access flag fault.
+/// Pages, a block, and two faults. QEMU 7.2 has no Access flag fault.
 pub(super) const DMAS: [Dma; 6] = [
     dma(0xffff_c678, false),
     dma(0xffff_d010, true),
@@ -146,13 +148,11 @@ fn steps(streams: &LinearStreamTable) -> Vec<Step> {
         Store32(function + 0x10, EDU_BAR as u32),
         Store32(function + 0x04, 0b110), // memory space, bus master
     ];
-    // The device's buffer begins at 0x40000 of its own space.
-    const BUFFER: u64 = 0x4_0000;
     for Dma { iova, write } in DMAS {
         let (from, to, direction) = if write {
-            (BUFFER, iova, 0b10)
+            (EDU_BUFFER, iova, 0b10)
         } else {
-            (iova, BUFFER, 0)
+            (iova, EDU_BUFFER, 0)
         };
         steps.extend([
             Store64(EDU_BAR + 0x80, from),

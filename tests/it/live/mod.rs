@@ -108,7 +108,7 @@ fn walks(source: &[&str]) -> Vec<Value> {
 }
 
 /// Each access ends as QEMU reports: at the same address, or with the same event. Of an event the
-/// type, StreamID and address count: QEMU before 9 leaves CLASS and RnW zero.
+/// type, StreamID and address count: QEMU 7.2 leaves CLASS of all and RnW of some zero.
 #[track_caller]
 fn assert_agree(walks: &[Value], report: &Report) {
     let (mut translated, mut faulted) = (0, 0);
@@ -143,7 +143,9 @@ fn report_of(vm: &mut Vm) -> String {
             break;
         }
         let words = words.map(|word| format!("{word:016x}"));
-        text += &format!("event {}\n", words.join(" "));
+        text.push_str("event ");
+        text.push_str(&words.join(" "));
+        text.push('\n');
     }
     text
 }

@@ -30,11 +30,10 @@ impl Session {
     }
 
     pub(super) fn to_text(&self) -> String {
-        let mut text = format!("{}\n", self.greeting);
-        for pair in &self.answers {
-            text += &format!("{}\n", serde_json::to_string(&pair).unwrap());
-        }
-        text
+        let pairs = self.answers.iter();
+        let lines = pairs.map(|pair| serde_json::to_string(&pair).unwrap());
+        let lines: Vec<_> = [self.greeting.clone()].into_iter().chain(lines).collect();
+        lines.join("\n")
     }
 
     /// Serves the session at `socket`, to one client after another, until the process ends.
