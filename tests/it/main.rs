@@ -4,6 +4,7 @@
 
 mod access_counts; // accesses of cold walks for every pair of sizes
 mod cli; // what the command prints, where, and how it ends
+#[cfg(unix)]
 mod docs; // every console example of README and book
 mod edge; // the numbered edge cases of the architecture
 mod explained; // what a person reads for each kind of walk

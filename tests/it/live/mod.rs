@@ -233,6 +233,56 @@ fn registers_read_over_qmp_are_those_of_the_file() {
 }
 
 #[test]
+fn a_machine_with_two_smmus_has_two_to_choose_from() {
+    let mut session = recorded_session();
+    let map = session.answers.get_mut("info mtree -f").unwrap();
+    let first = "0000000009050000-000000000906ffff (prio 0, i/o): arm-smmuv3";
+    let second = "0000000009070000-000000000908ffff (prio 0, i/o): arm-smmuv3";
+    assert!(map.contains(first));
+    *map = map.replace(first, &format!("{first}\r\n  {second}"));
+    // The second is as the first but disabled.
+    for (command, answer) in session.answers.clone() {
+        for (from, to) in [("0x905", "0x907"), ("0x906", "0x908")] {
+            if command.contains(from) {
+                let answer = answer.replace(&from[2..], &to[2..]);
+                session.answers.insert(command.replace(from, to), answer);
+            }
+        }
+    }
+    let cr0 = "0000000009070020: 0x00000000\r\n".to_owned();
+    session.answers.insert("xp /1wx 0x9070020".into(), cr0);
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("qmp");
+    session.serve(&socket);
+    let socket = socket.to_str().unwrap();
+    let walk = |smmu: &str| {
+        smmu_sim(&[
+            "walk", "--qmp", socket, "--smmu", smmu, "--sid", "8", "ffffc678",
+        ])
+    };
+    assert!(walk("0").contains("-> pa 0x40403678 (stage 1)"));
+    assert!(walk("1").contains("-> pa 0xffffc678 (SMMU disabled)"));
+    let shown = smmu_sim(&["registers", "--qmp", socket, "--smmu", "1"]);
+    assert!(
+        shown.starts_with(&format!("# --qmp {socket}: SMMU at 0x9070000\n")),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_table_among_device_registers_is_not_read() {
+    // Stream table at the UART: its words would be read by a machine, never by a tool.
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("qmp");
+    recorded_session().serve(&socket);
+    let socket = socket.to_str().unwrap();
+    let reg = "STRTAB_BASE=0x9000000";
+    // The replay refuses what was not recorded: had it been asked, this would fail.
+    let text = smmu_sim(&["walk", "--qmp", socket, "--sid", "8", "0", "--reg", reg]);
+    assert!(text.contains("F_STE_FETCH recorded"), "{text}");
+}
+
+#[test]
 fn nothing_but_reading_is_asked_of_a_machine() {
     // What a session holds is all that was asked: the replay refuses everything else.
     for command in recorded_session().answers.keys() {
