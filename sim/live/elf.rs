@@ -274,9 +274,11 @@ impl Pages for Core {
             let at = (from - first) as usize;
             bytes[at..at + in_memory as usize].fill(0);
             let stored = in_memory.min(segment.file_bytes.saturating_sub(from - segment.pa));
-            let offset = segment.offset + (from - segment.pa);
-            let stored = self.read(offset, stored, || format!("the page at {base}"))?;
-            bytes[at..at + stored.len()].copy_from_slice(&stored);
+            if stored != 0 {
+                let offset = segment.offset + (from - segment.pa);
+                let stored = self.read(offset, stored, || format!("the page at {base}"))?;
+                bytes[at..at + stored.len()].copy_from_slice(&stored);
+            }
         }
         let mut page: Page = Box::new([0; PAGE_WORDS]);
         for (word, bytes) in page.iter_mut().zip(bytes.chunks_exact(8)) {

@@ -178,6 +178,13 @@ impl Qemu {
 impl Pages for Qemu {
     fn page(&mut self, base: Pa) -> Result<Option<Page>, Box<dyn Error + Send + Sync>> {
         if !self.is_memory(base.get()) {
+            let last = base.get() | (PAGE_BYTES - 1);
+            let mut regions = self.map.iter();
+            if let Some(region) = regions.find(|r| r.first <= last && r.last >= base.get()) {
+                // Where nothing is, the machine aborts as well.
+                let (kind, name) = (&region.kind, &region.name);
+                tracing::warn!(%base, kind, name, "neither RAM nor ROM: not read, shown as an abort");
+            }
             return Ok(None);
         }
         let command = Ask::Page(base.get()).command();

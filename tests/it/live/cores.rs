@@ -2,6 +2,11 @@
 
 use std::fs;
 
+use proptest::prelude::*;
+use smmu::addr::Pa;
+use smmu_sim::live::Core;
+use smmu_sim::machine::Pages;
+
 use super::{data, smmu_sim};
 
 /// A program header's type, file offset, physical address, size in the file and in memory.
@@ -91,6 +96,12 @@ fn what_a_segment_does_not_store_is_zero_and_what_no_segment_has_aborts() {
     assert!(walk(&zeros).contains("C_BAD_STE"));
     let elsewhere = core(&[Header(LOAD, at, 0x5000_0000, 0, 0x1000)], &[]);
     assert!(walk(&elsewhere).contains("F_STE_FETCH"));
+    // Far behind what is stored, where the offset would leave the numbers there are.
+    let all = core(&[Header(LOAD, 0x2000, 0, 0, u64::MAX)], &[0; 0x2000]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), all).unwrap();
+    let page = Core::open(file.path()).unwrap().page(Pa::new(!0xfff));
+    assert_eq!(*page.unwrap().unwrap(), [0; 512]);
 }
 
 #[test]
@@ -127,6 +138,36 @@ fn a_snapshot_manifest_is_a_register_file() {
         text.contains("L1STD              -              0x40bcd000"),
         "{text}"
     );
+}
+
+proptest! {
+    /// Whatever a file says of itself: an error or pages, no panic, and no more memory than the
+    /// file has bytes.
+    #[test]
+    fn damaged_cores_are_refused_or_read(
+        changes in prop::collection::vec((0usize..240, any::<u8>()), 1..12),
+        length in 0usize..400,
+        pages in prop::collection::vec(any::<u64>(), 4),
+    ) {
+        let at = HEADER_BYTES + 2 * 56;
+        let headers = [
+            Header(LOAD, at, 0x4000_0fc0, 64, 64),
+            Header(LOAD, at, 0x4000_1000, 0, u64::MAX - 0x4000_1000),
+        ];
+        let mut elf = core(&headers, &bypass_ste());
+        for (at, byte) in changes {
+            elf[at] = byte;
+        }
+        elf.resize(length, 0);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &elf).unwrap();
+        if let Ok(mut core) = Core::open(file.path()) {
+            for page in pages.into_iter().chain([0x4000_0000, 0x4000_1000, 0, u64::MAX]) {
+                // Any answer will do.
+                let _ = core.page(Pa::new(page & !0xfff));
+            }
+        }
+    }
 }
 
 #[test]

@@ -278,8 +278,17 @@ fn a_table_among_device_registers_is_not_read() {
     let socket = socket.to_str().unwrap();
     let reg = "STRTAB_BASE=0x9000000";
     // The replay refuses what was not recorded: had it been asked, this would fail.
-    let text = smmu_sim(&["walk", "--qmp", socket, "--sid", "8", "0", "--reg", reg]);
-    assert!(text.contains("F_STE_FETCH recorded"), "{text}");
+    let output = Command::new(env!("CARGO_BIN_EXE_smmu-sim"))
+        .args(["walk", "--qmp", socket, "--sid", "8", "0", "--reg", reg])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("F_STE_FETCH recorded"), "{stdout}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("neither RAM nor ROM") && stderr.contains("pl011"),
+        "{stderr}"
+    );
 }
 
 #[test]
