@@ -7,7 +7,7 @@ use std::error::Error;
 
 use smmu::addr::Pa;
 use smmu::mem::PAGE_BYTES;
-use smmu::regfile::{Width, register_names, register_offset, register_width};
+use smmu::regfile::{Presence, RegisterInfo, Width};
 use thiserror::Error;
 
 use super::qmp::{Qmp, QmpError, Socket, TIMEOUT};
@@ -46,6 +46,15 @@ const SMMU_REGION: &str = "arm-smmuv3";
 
 /// Kinds of regions that hold memory and can be read without a side effect.
 const MEMORY_KINDS: [&str; 3] = ["ram", "rom", "romd"];
+
+/// Whether a register is state that translations depend on. Those of ATOS hold one operation each,
+/// and the VATOS page lies where another device may be if the part has none.
+fn is_state(register: &RegisterInfo) -> bool {
+    match register.presence {
+        Presence::Always | Presence::Msi | Presence::Pri | Presence::PriMsi => true,
+        Presence::Atos | Presence::Vatos | Presence::Unmodelled(_) => false,
+    }
+}
 
 /// What is asked of the monitor. Nothing here changes the machine, and nothing else is ever sent.
 #[derive(Debug, Clone, Copy)]
@@ -119,12 +128,12 @@ impl Qemu {
     /// [`QemuError`], [`QemuError::NotAnSmmu`] if what is read there cannot be an SMMU's.
     pub fn registers(&mut self, base: u64) -> Result<Registers, QemuError> {
         let mut registers = Registers::default();
-        for offset in register_names().filter_map(register_offset) {
-            let words = match register_width(offset) {
-                Some(Width::W64) => 2,
-                _ => 1,
+        for register in smmu::regfile::registers().iter().filter(|r| is_state(r)) {
+            let words = match register.width {
+                Width::W64 => 2,
+                Width::W32 => 1,
             };
-            for offset in (offset..).step_by(4).take(words) {
+            for offset in (register.offset..).step_by(4).take(words) {
                 let word = self.word(base, offset)?;
                 registers.set_word(offset, word);
             }

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
+use smmu::regfile::Presence;
 use thiserror::Error;
 
 use crate::machine::{RegisterError, Registers, hex};
@@ -41,21 +42,13 @@ pub enum RegisterFileError {
     },
 }
 
-/// Registers of the architecture that decide nothing in this model; a file may have them.
-const NOT_MODELLED: [&str; 12] = [
-    "AGBPA",
-    "IDR6",
-    "GATOS_CTRL",
-    "GATOS_SID",
-    "GATOS_ADDR",
-    "GATOS_PAR",
-    "VATOS_SEL",
-    "MPAMIDR",
-    "GMPAM",
-    "GBPMPAM",
-    "GERROR_MPAM",
-    "DPT_BASE",
-];
+/// Whether the architecture has a register that no part of this model has; a file may list it.
+fn is_unmodelled(name: &str) -> bool {
+    smmu::regfile::registers().iter().any(|register| {
+        matches!(register.presence, Presence::Unmodelled(_))
+            && register.name.eq_ignore_ascii_case(name)
+    })
+}
 
 /// The registers of each SMMU in `text`: one for text, one or more for JSON.
 ///
@@ -189,10 +182,7 @@ fn set(registers: &mut Registers, key: &str, value: u64) -> Result<(), String> {
         return Ok(());
     }
     let name = key.strip_prefix("SMMU_").unwrap_or(key);
-    if NOT_MODELLED
-        .iter()
-        .any(|other| name.eq_ignore_ascii_case(other))
-    {
+    if is_unmodelled(name) {
         return Ok(());
     }
     registers

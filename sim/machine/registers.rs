@@ -153,12 +153,14 @@ impl Registers {
         let guarded = guarded
             .filter(|(offset, _)| !GUARDS.iter().any(|g| register_offset(g) == Some(*offset)));
         for (offset, value) in guarded.chain(guards) {
-            let update = match register_name(offset) {
-                Some("GBPA") => GBPA_UPDATE,
-                _ => 0,
+            let value = match register_name(offset) {
+                Some("GBPA") => value | GBPA_UPDATE,
+                // Software cannot write GERROR, which is 0: what differs is what counts.
+                Some("GERRORN") => value ^ self.get("GERROR").unwrap_or_default(),
+                _ => value,
             };
             let width = register_width(offset).unwrap_or(Width::W32);
-            smmu.mmio_write(offset, width, value | update);
+            smmu.mmio_write(offset, width, value);
         }
         Ok(smmu)
     }
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn enables_come_last_so_that_no_guard_ignores_a_value() {
         // IHI 0070 §6.3: STRTAB_BASE and CR2 are guarded by SMMUEN, EVENTQ_IRQ_CFG0 by IRQ_CTRL.
-        let mut registers = Registers::of_part(&SmmuConfig::qemu_11());
+        let mut registers = Registers::of_part(&SmmuConfig::full());
         let values = [
             ("CR0", 0xd),
             ("IRQ_CTRL", 0x5),
@@ -190,6 +192,18 @@ mod tests {
         for (name, value) in values {
             let offset = register_offset(name.trim_start_matches("SMMU_")).unwrap();
             assert_eq!(smmu.mmio_read(offset, Width::W32), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn acknowledged_errors_are_not_active() {
+        // IHI 0070 §6.3.19: an error is active while its bits in GERROR and GERRORN differ.
+        let mut registers = Registers::of_part(&SmmuConfig::full());
+        for (gerror, gerrorn, active) in [(0x5, 0x5, 0), (0x5, 0x4, 0x1), (0x4, 0x5, 0x1)] {
+            registers.set("GERROR", gerror).unwrap();
+            registers.set("GERRORN", gerrorn).unwrap();
+            let smmu = registers.smmu().unwrap();
+            assert_eq!(u32::from(smmu.registers().active_errors()), active);
         }
     }
 
