@@ -164,29 +164,29 @@ impl Qemu {
             }),
         }
     }
+}
 
-    /// Whether the whole page is RAM or ROM.
-    fn is_memory(&self, base: u64) -> bool {
-        let last = base | (PAGE_BYTES - 1);
-        let mut next = base;
-        // Regions ascend and do not overlap; several may share a page.
-        for region in self.map.iter().filter(|region| region.last >= base) {
-            let kind = region.kind.trim_start_matches("nv-");
-            if region.first > next || !MEMORY_KINDS.contains(&kind) {
-                return false;
-            }
-            if region.last >= last {
-                return true;
-            }
-            next = region.last + 1;
+/// Whether the whole page at `base` is RAM or ROM.
+fn is_memory(map: &[Region], base: u64) -> bool {
+    let last = base | (PAGE_BYTES - 1);
+    let mut next = base;
+    // Regions ascend and do not overlap; several may share a page.
+    for region in map.iter().filter(|region| region.last >= base) {
+        let kind = region.kind.trim_start_matches("nv-");
+        if region.first > next || !MEMORY_KINDS.contains(&kind) {
+            return false;
         }
-        false
+        if region.last >= last {
+            return true;
+        }
+        next = region.last + 1;
     }
+    false
 }
 
 impl Pages for Qemu {
     fn page(&mut self, base: Pa) -> Result<Option<Page>, Box<dyn Error + Send + Sync>> {
-        if !self.is_memory(base.get()) {
+        if !is_memory(&self.map, base.get()) {
             let last = base.get() | (PAGE_BYTES - 1);
             let mut regions = self.map.iter();
             if let Some(region) = regions.find(|r| r.first <= last && r.last >= base.get()) {
@@ -314,6 +314,23 @@ mod tests {
         assert_eq!(map[3].name, "ram");
         assert_eq!(map[3].kind, "ram");
         assert_eq!(memory_map("FlatView #0\n AS \"I/O\", root: io\n"), []);
+    }
+
+    #[test]
+    fn memory_is_what_ram_and_rom_cover_whole() {
+        let map = memory_map(MAP);
+        for (base, memory) in [
+            (0, true),
+            (0x3ff_f000, true),
+            (0x400_0000, false), // nothing
+            (0x905_0000, false), // registers
+            (0x4000_0000, true), // two regions share it
+            (0x40ff_f000, true),
+            (0x4100_0000, false), // a device's own memory
+            (0x5000_0000, false), // of another address space
+        ] {
+            assert_eq!(is_memory(&map, base), memory, "{base:#x}");
+        }
     }
 
     #[test]

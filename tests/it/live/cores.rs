@@ -89,6 +89,17 @@ fn a_page_is_put_together_from_the_segments_that_share_it() {
 }
 
 #[test]
+fn where_segments_overlap_the_first_counts() {
+    let at = HEADER_BYTES + 2 * 56;
+    let (stored, zeros) = (
+        Header(LOAD, at, 0x4000_0fc0, 64, 64),
+        Header(LOAD, at, 0x4000_0000, 0, 0x2000),
+    );
+    assert!(walk(&core(&[stored, zeros], &bypass_ste())).contains("(bypass)"));
+    assert!(walk(&core(&[zeros, stored], &bypass_ste())).contains("C_BAD_STE"));
+}
+
+#[test]
 fn what_a_segment_does_not_store_is_zero_and_what_no_segment_has_aborts() {
     let at = HEADER_BYTES + 56;
     // In memory but not in the file: an STE of zeros is invalid.
