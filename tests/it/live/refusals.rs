@@ -56,12 +56,15 @@ fn a_socket_that_is_not_there_or_no_qmp_server_is_refused() {
 
 #[test]
 fn a_server_that_says_nothing_or_never_ends_is_not_waited_for() {
-    for says in [
-        &b""[..],
-        b"{\"QMP\": {\"version\": ",
-        b"{\"QMP\": {}}\n{\"event\": \"X\"}\n",
+    let greeting = b"{\"QMP\": {}}\n{\"event\": \"X\"}\n";
+    for (says, then) in [
+        (&b""[..], Then::Hold),
+        (b"{\"QMP\": {\"version\": ", Then::Hold),
+        (b"{\"QMP\": ", Then::Drip),
+        (greeting, Then::Hold),
+        (greeting, Then::Drip),
     ] {
-        let rude = Rude::start(says, Then::Hold);
+        let rude = Rude::start(says, then);
         let socket = Socket::Unix(rude.socket.clone());
         let result = Qmp::connect(&socket, Duration::from_millis(50));
         assert!(

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -137,6 +138,8 @@ pub(super) struct Rude {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     Hold,
+    /// Sends a blank every few milliseconds, for as long as the client listens.
+    Drip,
     Close,
     /// Reads what the client says, and closes.
     HearAndClose,
@@ -155,6 +158,11 @@ impl Rude {
             match then {
                 // Ends when the sender is dropped.
                 Then::Hold => drop(released.recv()),
+                Then::Drip => {
+                    while client.write_all(b" ").is_ok() {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
                 Then::HearAndClose => drop(client.read(&mut [0; 1024])),
                 Then::Close => {}
             }
