@@ -70,8 +70,12 @@ impl Smmu {
     /// translation operations) is done by [`Self::step_command`], [`Self::run_atos`] or
     /// [`Self::run_until_idle`].
     pub fn mmio_write(&mut self, offset: u32, width: Width, value: u64) {
-        self.caches.forget_recent();
-        if let Written::Cr0(before) = self.part.regs.write(offset, width, value) {
+        let state = self.part.regs.translation_state();
+        let written = self.part.regs.write(offset, width, value);
+        if self.part.regs.translation_state() != state {
+            self.caches.forget_recent();
+        }
+        if let Written::Cr0(before) = written {
             let enabled = self.part.regs.cr0().smmuen();
             if before.smmuen() && !enabled {
                 self.stalls.terminate(|_| true);
