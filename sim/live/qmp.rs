@@ -119,7 +119,7 @@ const MESSAGES: usize = 10_000;
 /// Bytes of a strange greeting that are shown.
 const SHOWN_CHARACTERS: usize = 60;
 /// Longest wait for a connection or for one answer.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 const GREETING_HINT: &str = "; a monitor that has another client does not answer";
 
