@@ -10,6 +10,11 @@ use super::{Failure, Format, Verdict, write_json};
 
 /// Print the register table: offsets, widths, what guards them, which parts have them.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim regs
+  smmu-sim regs --format json
+  smmu-sim regs --table markdown > registers.md")]
 pub(super) struct Regs {
     /// Write the table as a Markdown page, for documentation
     #[arg(long, value_enum)]
@@ -41,7 +46,7 @@ fn presence(presence: Presence) -> String {
 }
 
 impl Regs {
-    pub(super) fn execute(&self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
+    pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
         let all = registers();
         match (self.table, format) {
             (Some(Table::Markdown), _) => {
