@@ -5,7 +5,7 @@ mod report;
 mod trace;
 mod truth;
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -68,10 +68,12 @@ pub fn check_file(
         source,
     };
     let mut reader = input::open(path).map_err(read)?;
-    if trace::is_trace(reader.fill_buf().map_err(read)?) {
-        return trace::check(path, reader, caches, report);
-    }
     let mut bytes = Vec::new();
+    let mut start = reader.by_ref().take(trace::START);
+    start.read_to_end(&mut bytes).map_err(read)?;
+    if trace::is_trace(&bytes) {
+        return trace::check(path, bytes.chain(reader), caches, report);
+    }
     reader.read_to_end(&mut bytes).map_err(read)?;
     let unknown = |what: &str| CheckError::UnknownKind {
         path: path.into(),

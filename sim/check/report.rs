@@ -256,6 +256,9 @@ fn describe(answer: &Answer) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for trace in &self.traces {
+            write!(f, "{trace}")?;
+        }
         for (source, count) in &self.sources {
             writeln!(f, "{count:>9}  answers from {source}")?;
         }
@@ -268,7 +271,11 @@ impl fmt::Display for Report {
             kind.write_examples(f)?;
         }
         for (name, kind) in &self.departures {
-            writeln!(f, "{:>9}  agree but for QEMU's departure {name}", kind.count)?;
+            writeln!(
+                f,
+                "{:>9}  agree but for QEMU's departure {name}",
+                kind.count
+            )?;
             kind.write_examples(f)?;
         }
         for (name, kind) in &self.kinds {
@@ -280,6 +287,23 @@ impl fmt::Display for Report {
             "checked {}, agree {}, differ {}",
             self.checked, self.agree, self.differ
         )
+    }
+}
+
+impl fmt::Display for TraceSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.file.display())?;
+        let Self {
+            translations, hits, ..
+        } = self;
+        writeln!(
+            f,
+            "           {translations} transactions, {hits} of them without a read of memory"
+        )?;
+        for (opcode, count) in &self.commands {
+            writeln!(f, "{count:>9}  {opcode}")?;
+        }
+        Ok(())
     }
 }
 

@@ -10,34 +10,38 @@ mod commands;
 mod line;
 mod machine;
 mod qemu;
+mod transactions;
 
 use std::io::{BufRead, Read};
 use std::path::Path;
 
-use smmu::addr::Iova;
 use smmu::cache::CacheConfig;
 use smmu::spec::cmd::CmdOp;
-use smmu::spec::event::EventId;
-use smmu::Transaction;
 
-use self::answer::Answer;
 use self::commands::{Doorbell, MOST_COMMANDS};
-use self::line::{Consumed, Line, Recorded};
-use self::machine::{Machine, Recording};
-use self::qemu::Fetched;
+use self::line::{Consumed, Line};
+use self::machine::Machine;
+use self::transactions::{Globals, Pending};
 use super::report::{Example, TraceSummary};
 use super::{CheckError, Report};
 
 /// Longest line there is: a transaction's is under 100 bytes, an STE's under 200.
 const LONGEST_LINE: u64 = 1024;
 
-const TRANSLATIONS: &str = "transactions of QEMU";
-const COMMANDS: &str = "commands of the driver";
+/// Who gave the answers that count.
+const TRANSLATIONS: &str = "QEMU, to transactions";
+const COMMANDS: &str = "QEMU, to commands";
+
+/// Bytes that tell a trace from other files.
+pub(super) const START: u64 = 32;
 
 /// Whether a file that begins with these bytes is a trace.
 pub(super) fn is_trace(start: &[u8]) -> bool {
     start.starts_with(b"# smmu-dma-trace-1")
-        || matches!(start, [b'R' | b'C' | b'S' | b'D' | b'M' | b'T' | b'K', b',', ..])
+        || matches!(
+            start,
+            [b'R' | b'C' | b'S' | b'D' | b'M' | b'T' | b'K', b',', ..]
+        )
 }
 
 /// Replays the trace in `reader` and compares all it tells.
@@ -59,6 +63,7 @@ pub(super) fn check(
         pending: None,
         commands: Vec::new(),
         ste: None,
+        globals: Globals::default(),
         summary: TraceSummary::new(path),
     };
     let mut text = Vec::new();
@@ -80,6 +85,7 @@ pub(super) fn check(
         line.map_err(|what| replay.error(what))?;
     }
     replay.conclude();
+    replay.run_commands(Doorbell::Early);
     replay.report.traces.push(replay.summary);
     Ok(())
 }
@@ -92,13 +98,7 @@ fn parse(text: &[u8]) -> Result<Option<Line>, String> {
     Line::parse(text)
 }
 
-/// A transaction whose event may still follow.
-struct Pending {
-    number: usize,
-    recorded: Recorded,
-    event: Option<[u64; 4]>,
-}
-
+/// A trace on its way through the model.
 struct Replay<'a> {
     path: &'a Path,
     /// Line, from 1.
@@ -110,6 +110,7 @@ struct Replay<'a> {
     commands: Vec<Consumed>,
     /// Where the next transaction's STE is.
     ste: Option<u64>,
+    globals: Globals,
     summary: TraceSummary,
 }
 
@@ -172,92 +173,6 @@ impl Replay<'_> {
             Line::Event(_) | Line::Mark => {}
         }
         Ok(())
-    }
-
-    /// Puts the pending transaction to the model and compares.
-    fn conclude(&mut self) {
-        let Some(pending) = self.pending.take() else {
-            return;
-        };
-        let recorded = &pending.recorded;
-        let mut fetched = Fetched::Before;
-        if let Some(pa) = self.ste.take() {
-            fetched = Fetched::Now;
-            self.machine.link(recorded.stream, pa);
-        }
-        self.learn_refusals(&pending);
-        let iova = Iova::new(recorded.iova);
-        let transaction = match recorded.access {
-            line::Access::Read => Transaction::read(recorded.stream, iova),
-            line::Access::Write => Transaction::write(recorded.stream, iova),
-        };
-        let before = self.machine.event_prod();
-        let answered = self.machine.translate(&transaction);
-        self.summary.count_translation(answered.found);
-
-        let (cold, seen) = self.machine.translate_cold(&transaction);
-        let expected = Answer::recorded(recorded, pending.event);
-        let actual = Answer::of(&answered.outcome, answered.record, &seen, recorded);
-        if expected == actual {
-            self.report.agreement(TRANSLATIONS);
-        } else {
-            // A departure is QEMU's only if the model answers by the tables as they are.
-            let account = (cold == answered.outcome)
-                .then(|| qemu::account(&self.machine, &transaction, recorded, fetched, &seen))
-                .flatten()
-                .filter(|account| !account.departures.is_empty())
-                .filter(|account| account.explains(&expected));
-            let path = self.path;
-            let example = || {
-                let access = match recorded.access {
-                    line::Access::Read => "read",
-                    line::Access::Write => "write",
-                };
-                let sid = recorded.stream.get();
-                Example {
-                    place: format!(
-                        "{}:{}: sid {sid:#x} {access} {iova}",
-                        path.display(),
-                        pending.number
-                    ),
-                    expected: expected.to_string(),
-                    actual: actual.to_string(),
-                }
-            };
-            match account {
-                Some(account) => {
-                    for departure in &account.departures {
-                        self.summary.count_departure(departure.name());
-                    }
-                    let names = account.departures.iter().map(|d| d.name());
-                    self.report.departure(TRANSLATIONS, names, example);
-                }
-                None => {
-                    let kind = expected.difference(&actual);
-                    self.report.difference(TRANSLATIONS, kind, example);
-                }
-            }
-        }
-        let recording = match pending.event {
-            Some(_) => Recording::One,
-            None => Recording::None,
-        };
-        self.machine.settle_events(before, recording);
-    }
-
-    /// An abort of memory is told of by the fault it makes, and by nothing else.
-    fn learn_refusals(&mut self, pending: &Pending) {
-        let Some([word0, _, word2, word3]) = pending.event else {
-            return;
-        };
-        let address = match EventId(word0 as u8) {
-            EventId::F_STE_FETCH | EventId::F_WALK_EABT => word3,
-            // QEMU has it in either place.
-            EventId::F_CD_FETCH if word3 == 0 => word2,
-            EventId::F_CD_FETCH => word3,
-            _ => return,
-        };
-        self.machine.memory.refuse(address);
     }
 
     /// An example at the line being read.

@@ -211,9 +211,8 @@ impl<'a> Fields<'a> {
             "8" => Width::W64,
             _ => return Err(self.wrong("size", size, "4 or 8")),
         };
-        let bytes = if width == Width::W32 { 4 } else { 8 };
-        if offset % bytes != 0 || offset >= 0x1_0000 {
-            let allowed = "a multiple of size below 10000";
+        if offset % 4 != 0 || offset >= 0x1_0000 {
+            let allowed = "a multiple of 4 below 10000";
             return Err(self.wrong("offset", &format!("{offset:x}"), allowed));
         }
         if width == Width::W32 && value >> 32 != 0 {

@@ -99,6 +99,8 @@ pub(super) struct Seen {
     pub(super) accesses: u64,
     /// The STE.
     pub(super) ste: Option<[u64; 8]>,
+    /// The CD.
+    pub(super) cd: Option<[u64; 8]>,
     /// The last stage-1 descriptor.
     pub(super) stage1: Option<u64>,
     /// The last stage-2 descriptor.
@@ -110,6 +112,7 @@ impl Observer for Seen {
         self.accesses += 1;
         match (access.structure, access.action) {
             (Structure::Ste, Action::ReadStructure(words)) => self.ste = Some(*words),
+            (Structure::Cd, Action::ReadStructure(words)) => self.cd = Some(*words),
             (Structure::Stage1(_), Action::Read(word)) => self.stage1 = Some(word),
             (Structure::Stage2(_), Action::Read(word)) => self.stage2 = Some(word),
             _ => {}

@@ -5,7 +5,11 @@
 //! departure only if this account gives it bit for bit: address, size, permissions and all 32 bytes
 //! of the record.
 
+mod stage1;
 mod tables;
+
+#[cfg(test)]
+mod tests;
 
 use smmu::Transaction;
 use smmu::addr::Pa;
@@ -18,7 +22,8 @@ use smmu::spec::ste::Ste;
 use smmu::transaction::Privilege;
 use smmu::walk::Stage1;
 
-use self::tables::{Leaf1, Need, Tables, Trouble};
+use self::stage1::Leaf1;
+use self::tables::{Need, Tables, Trouble};
 use super::answer::{Answer, permissions1, permissions2};
 use super::line::{Access, Looks, Recorded, Result as Told};
 use super::machine::{Machine, Seen};
@@ -34,10 +39,16 @@ pub(super) enum Departure {
     BlockLevel,
     /// STE.Config=bypass passes addresses that do not fit OAS.
     BypassOas,
+    /// So does a disabled SMMU.
+    DisabledOas,
+    /// FetchAddr of F_CD_FETCH is one doubleword early.
+    CdfetchDw,
     /// The index of the concatenated stage-2 start table is lost.
     Concat,
     /// A leaf is checked for Access flag and permission before its address is for size.
     FaultPrio,
+    /// Global pages are their ASID's own.
+    Global,
     /// Stage 2 alone: an address that does not fit IAS aborts without an event.
     IasNoevt,
     /// The record holds IPA\[11:0\] too.
@@ -78,8 +89,11 @@ impl Departure {
             Self::AptableEarly => "APTABLE_EARLY",
             Self::BlockLevel => "BLOCK_LEVEL",
             Self::BypassOas => "BYPASS_OAS",
+            Self::DisabledOas => "DISABLED_OAS",
+            Self::CdfetchDw => "CDFETCH_DW",
             Self::Concat => "CONCAT",
             Self::FaultPrio => "FAULT_PRIO",
+            Self::Global => "GLOBAL",
             Self::IasNoevt => "IAS_NOEVT",
             Self::IpaLow => "IPA_LOW",
             Self::Priv => "PRIV",
@@ -127,8 +141,19 @@ pub(super) fn account(
     fetched: Fetched,
     seen: &Seen,
 ) -> Option<Account> {
-    let ste = Ste::from_words(seen.ste?);
     let (smmu, memory) = (&machine.smmu, &machine.memory);
+    let is_wide = transaction.address.get() >> smmu.config().oas != 0;
+    if !smmu.registers().cr0().smmuen() && !smmu.registers().gbpa().abort() && is_wide {
+        return Some(Account {
+            answer: Answer {
+                result: Told::Disabled,
+                stage: 0,
+                record: None,
+            },
+            departures: vec![Departure::DisabledOas],
+        });
+    }
+    let ste = Ste::from_words(seen.ste?);
     let stream = resolve_ste(&ste, smmu.config(), smmu.registers().cr2()).ok()?;
     let mut teller = Teller {
         tables: Tables {
@@ -149,7 +174,7 @@ pub(super) fn account(
     let answer = match teller.tell(machine, &ste, &stream)? {
         Ending::Leaf { pa, mask, perm } => Answer {
             result: Told::Translated { pa, mask, perm },
-            stage: recorded.stage_of(ste.dw0.config()),
+            stage: stages(ste.dw0.config()),
             record: None,
         },
         Ending::Bypass => Answer {
@@ -167,7 +192,12 @@ pub(super) fn account(
                 event: words[0] as u8,
             },
             stage: 0,
-            record: Some([words[0] | u64::from(recorded.stream.get()) << 32, words[1], words[2], words[3]]),
+            record: Some([
+                words[0] | u64::from(recorded.stream.get()) << 32,
+                words[1],
+                words[2],
+                words[3],
+            ]),
         },
     };
     let mut departures = teller.tables.departures;
@@ -176,21 +206,23 @@ pub(super) fn account(
     Some(Account { answer, departures })
 }
 
-impl Recorded {
-    /// The `stage` column of a translation of a stream with this STE.Config.
-    fn stage_of(&self, config: SteConfig) -> u8 {
-        match config {
-            SteConfig::Stage1 => 1,
-            SteConfig::Stage2 => 2,
-            SteConfig::Nested => 3,
-            _ => 0,
-        }
+/// The `stage` column of a translation of a stream with this STE.Config.
+fn stages(config: SteConfig) -> u8 {
+    match config {
+        SteConfig::Stage1 => 1,
+        SteConfig::Stage2 => 2,
+        SteConfig::Nested => 3,
+        _ => 0,
     }
 }
 
 /// How a transaction ends.
 enum Ending {
-    Leaf { pa: u64, mask: u64, perm: u8 },
+    Leaf {
+        pa: u64,
+        mask: u64,
+        perm: u8,
+    },
     Bypass,
     /// A fault that is not recorded.
     Silent,
@@ -250,7 +282,11 @@ impl Teller<'_> {
             },
             None => at,
         };
-        let cd = Cd::from_words(self.tables.port.read_line(Pa::new(cd), AccessClass::Cd).ok()?);
+        let Ok(words) = self.tables.port.read_line(Pa::new(cd), AccessClass::Cd) else {
+            self.tables.depart(Departure::CdfetchDw);
+            return Some(Ending::Event([u64::from(EventId::F_CD_FETCH.0), 0, cd, 0]));
+        };
+        let cd = Cd::from_words(words);
         let s1 = resolve_cd(&cd, machine.smmu.config(), stream).ok()?;
         let tables = match self.tables.starts(&cd, &s1, stream, self.iova) {
             Ok(tables) => tables,
@@ -267,7 +303,11 @@ impl Teller<'_> {
         Some(match self.through(&cd, &s1, stream, tables) {
             Ok((pa, mask, perm)) => Ending::Leaf { pa, mask, perm },
             Err(trouble) => {
-                let records = if trouble.stage2 { s2_records } else { cd.dw0.r() };
+                let records = if trouble.stage2 {
+                    s2_records
+                } else {
+                    cd.dw0.r()
+                };
                 self.fault(&trouble, records)
             }
         })
@@ -338,7 +378,7 @@ impl Teller<'_> {
         if !recorded && trouble.event != EventId::F_WALK_EABT {
             return Ending::Silent;
         }
-        if trouble.ipa & 0xfff != 0 {
+        if trouble.ipa & 0xfff != 0 && trouble.event != EventId::F_WALK_EABT {
             self.tables.depart(Departure::IpaLow);
         }
         let rnw = u64::from(trouble.need == Need::Read);
