@@ -31,7 +31,7 @@ use super::machine::{Machine, Seen};
 /// A way in which QEMU departs from the architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Departure {
-    /// A next-level table at or above 2^44 under stage 2: CLASS=TT with an IPA, not CLASS=IN.
+    /// A next-level table beyond the output size of stage 1, under stage 2: CLASS=TT with an IPA.
     AddrszTt,
     /// A write that APTable forbids faults at the table, before deeper levels.
     AptableEarly,

@@ -40,7 +40,9 @@ impl Tables<'_> {
         stream: &StreamContext,
         iova: u64,
     ) -> Result<[u64; 2], Trouble> {
-        let used = (iova >> 55 & 1) as usize;
+        let met = self.departures.len();
+        let used = self.select(cd, s1, iova);
+        self.departures.truncate(met);
         let mut starts = [cd.dw1.ttb0() << 4, cd.dw2.ttb1() << 4];
         let Some(s2) = &stream.s2 else {
             return Ok(starts);
@@ -54,7 +56,7 @@ impl Tables<'_> {
                 Err(trouble) => {
                     let descriptor = tables.base()
                         + ((iova & below(tables.input_bits())) >> tables.start_lsb() << 3);
-                    if half != used {
+                    if used != Some(half) {
                         self.depart(Departure::TtbEager);
                     } else if (trouble.ipa ^ descriptor) >> 12 != 0 {
                         self.depart(Departure::S1tabContig);
@@ -154,11 +156,19 @@ impl Tables<'_> {
                     }
                     ipa_base = descriptor & ADDRESS & !below(granule);
                     base = ipa_base;
-                    if base >> tables.output_bits() != 0 {
-                        self.depart(Departure::TableOas);
-                    }
-                    if let Some(s2) = &stream.s2 {
-                        base = self.locate_table(s2, ipa_base)?;
+                    let fits = ipa_base >> tables.output_bits() == 0;
+                    match &stream.s2 {
+                        Some(s2) if fits => base = self.locate_table(s2, ipa_base)?,
+                        Some(_) => {
+                            self.depart(Departure::AddrszTt);
+                            return Err(Trouble {
+                                class: CLASS_TT,
+                                ipa: ipa_base,
+                                ..trouble(EventId::F_ADDR_SIZE, need)
+                            });
+                        }
+                        None if fits => {}
+                        None => self.depart(Departure::TableOas),
                     }
                     level += 1;
                 }
@@ -221,10 +231,6 @@ impl Tables<'_> {
             ipa,
             need,
         };
-        if ipa >> self.oas != 0 {
-            self.depart(Departure::AddrszTt);
-            return Err(trouble(EventId::F_ADDR_SIZE));
-        }
         match self.stage2(s2, ipa, Need::Read) {
             Ok(leaf) => Ok(leaf.pa),
             Err(fault) => {
