@@ -232,6 +232,49 @@ fn a_write_only_page_is_read_through_a_warm_tlb_and_not_through_a_cold_one() {
     );
 }
 
+/// Two streams of stage 1 with ASIDs 1 and 2 and a global page each at the same address.
+const GLOBAL: [&str; 14] = [
+    "S,44000200,42f2800b,d6,0,0,0,0,0,0",
+    "D,42f28000,1e204c0003510,42f2c000,0,fffffffff404ff44,0,0,0,0",
+    "M,42f2c000,42f2d003",
+    "M,42f2d008,42f2e003",
+    "M,42f2e000,42f2f003",
+    "M,42f2f000,6000005000064b",
+    "T,8,40000010,4,r,s,50000010,fff,3,1,m,4",
+    "S,44000400,42f3800b,d6,0,0,0,0,0,0",
+    "D,42f38000,2e204c0003510,42f3c000,0,fffffffff404ff44,0,0,0,0",
+    "M,42f3c000,42f3d003",
+    "M,42f3d008,42f3e003",
+    "M,42f3e000,42f3f003",
+    "M,42f3f000,6000005100064b",
+    "T,10,40000010,4,r,s,51000010,fff,3,1,m,4",
+];
+
+#[test]
+fn global_pages_are_global_in_the_model_alone() {
+    // IHI 0070 §3.17: a global entry serves every ASID of its VMID; QEMU has none.
+    let mut lines = with(&GLOBAL);
+    assert_eq!(departures(&lines, &CacheConfig::INFINITE), [("GLOBAL", 1)]);
+    assert_eq!(departures(&lines, &CacheConfig::OFF), []);
+    // A wrong answer is no such thing.
+    *lines.last_mut().unwrap() = "T,10,40000010,4,r,s,52000010,fff,3,1,m,4".into();
+    assert_eq!(differences(&lines), ["a translation: pa differ"]);
+
+    // Nor does TLBI_NH_ASID remove it (IHI 0070 §4.4).
+    let changed = [
+        "C,0,1000000000011,0",
+        "R,98,1,4",
+        "M,42f2f000,6000005200064b",
+        "T,8,40000010,4,r,s,52000010,fff,3,1,m,4",
+    ];
+    let mut lines = with(&GLOBAL[..7]);
+    lines.extend(changed.map(str::to_owned));
+    assert_eq!(departures(&lines, &CacheConfig::INFINITE), [("GLOBAL", 1)]);
+    // Without the invalidation the model's answer is stale, and QEMU's would be.
+    lines.drain(lines.len() - 4..lines.len() - 2);
+    assert_eq!(replayed(&lines, &CacheConfig::INFINITE).unwrap().differ, 1);
+}
+
 #[test]
 fn the_event_queue_holds_what_was_recorded_wraps_and_overflows() {
     // Two entries: the third fault is lost until software has read one.

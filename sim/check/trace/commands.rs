@@ -102,6 +102,9 @@ impl Replay<'_> {
         let [w0, w1] = command.words;
         let opcode = CmdOp(w0 as u8);
         if agrees {
+            if let Ok(Command::Tlbi(tlbi)) = &decoded {
+                self.globals.invalidate(tlbi);
+            }
             self.report.agreement(COMMANDS);
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use smmu::addr::Iova;
-use smmu::command::canonical;
+use smmu::command::{AsidScope, Tlbi, canonical};
 use smmu::fetch::resolve_ste;
 use smmu::ids::{Asid, Vmid};
 use smmu::observe::CacheKind;
@@ -29,7 +29,33 @@ pub(super) struct Pending {
 
 /// ASIDs whose translations met global pages, of each VMID.
 #[derive(Debug, Default)]
-pub(super) struct Globals(BTreeMap<Vmid, BTreeSet<Asid>>);
+pub(super) struct Globals {
+    met: BTreeMap<Vmid, BTreeSet<Asid>>,
+    /// Those that TLBI_NH_ASID named since: it spares global entries.
+    spared: BTreeSet<(Vmid, Asid)>,
+}
+
+impl Globals {
+    fn note(&mut self, vmid: Vmid, asid: Asid) {
+        self.met.entry(vmid).or_default().insert(asid);
+    }
+
+    /// Notes an invalidation.
+    pub(super) fn invalidate(&mut self, tlbi: &Tlbi) {
+        if let (Some(vmid), AsidScope::Only(asid)) = (tlbi.vmid, tlbi.asid)
+            && self.met.get(&vmid).is_some_and(|met| met.contains(&asid))
+        {
+            self.spared.insert((vmid, asid));
+        }
+    }
+
+    /// Whether an ASID can meet a global entry that its own tables did not make, or no longer.
+    fn reach(&self, vmid: Vmid, asid: Asid) -> bool {
+        let met = self.met.get(&vmid);
+        self.spared.contains(&(vmid, asid))
+            || met.is_some_and(|met| met.iter().any(|other| *other != asid))
+    }
+}
 
 /// nG of a stage-1 leaf.
 const NOT_GLOBAL: u64 = 1 << 11;
@@ -166,17 +192,16 @@ impl Replay<'_> {
             && matches!(case.cold, Outcome::Translated(_))
             && let Some((vmid, asid)) = self.tags(&case.seen)
         {
-            self.globals.0.entry(vmid).or_default().insert(asid);
+            self.globals.note(vmid, asid);
         }
     }
 
-    /// Whether a global entry of the TLB answered, where another ASID of the VMID has left some.
+    /// Whether a global entry of the TLB answered, where one can be that is not of these tables.
     fn is_global(&self, case: &Case<'_>) -> bool {
         let Some((vmid, asid)) = self.tags(&case.seen) else {
             return false;
         };
-        let others = self.globals.0.get(&vmid);
-        if !others.is_some_and(|asids| asids.iter().any(|other| *other != asid)) {
+        if !self.globals.reach(vmid, asid) {
             return false;
         }
         let input = canonical(case.transaction.address.get());
