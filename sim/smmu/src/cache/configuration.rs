@@ -72,6 +72,11 @@ impl ConfigurationEntry {
             stage2,
         }
     }
+
+    /// Whether a CD is part of it.
+    fn has_cd(&self) -> bool {
+        matches!(self.stage1, Ok(Stage1Use::Translates(_)) | Err(_))
+    }
 }
 
 /// The cache.
@@ -152,7 +157,12 @@ impl ConfigurationCache {
                 continue;
             }
             let index = substream_of(tag).unwrap_or(SubstreamId::new(0));
-            if command.covers_cd(stream_of(tag), index) {
+            let covered = if self.array.value(place).has_cd() {
+                command.covers_cd(stream_of(tag), index)
+            } else {
+                command.covers_ste(stream_of(tag))
+            };
+            if covered {
                 self.array.remove(place);
                 removed += 1;
             }
