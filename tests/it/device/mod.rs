@@ -2,4 +2,6 @@
 
 mod caches; // caches on = caches off, under drivers that invalidate
 mod driver; // a driver in miniature
-mod invalidate; // what it must invalidate, in every form
+mod exact; // each command removes what it names, and nothing else
+mod invalidate; // what a driver must invalidate, in every form
+mod queues; // event, PRI and command queue against plain queues
