@@ -5,3 +5,5 @@ mod driver; // a driver in miniature
 mod exact; // each command removes what it names, and nothing else
 mod invalidate; // what a driver must invalidate, in every form
 mod queues; // event, PRI and command queue against plain queues
+mod registers; // the register file against a table of its own
+mod replacement; // who leaves a full set

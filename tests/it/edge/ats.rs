@@ -524,7 +524,7 @@ fn the_pasid_of_an_overflow_response_depends_on_pps_and_ppar() {
 fn page_requests_interrupt_on_the_first_or_on_the_last_of_a_group() {
     // PRIQ_IRQ_CFG2.LO
     let mut rig = Rig::new(Bench::stage1());
-    let mut pulses = |rig: &mut Rig, last| {
+    let pulses = |rig: &mut Rig, last| {
         let _ = ask_page(rig, &page(last));
         rig.smmu.take_interrupts().priq
     };
