@@ -8,7 +8,6 @@ use smmu::Smmu;
 use smmu::config::SmmuConfig;
 use smmu::regfile::Width;
 
-use crate::support::bench::*;
 use crate::support::rig::*;
 
 /// What keeps a register from changing.
