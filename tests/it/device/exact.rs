@@ -11,7 +11,8 @@ use smmu::fetch::StreamWorld;
 use smmu::regfile::Width;
 
 use super::caches::{access, populate};
-use super::driver::{AREA, Driver, PAGES, Plan, STREAMS, Setup, UPPER, mix};
+use super::driver::{AREA, Driver, PAGES, Plan, STREAMS, Setup, UPPER};
+use super::shapes::mix;
 
 /// Bits `msb:lsb` of a command.
 fn field(words: [u64; 2], msb: u32, lsb: u32) -> u64 {

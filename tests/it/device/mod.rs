@@ -7,3 +7,5 @@ mod invalidate; // what a driver must invalidate, in every form
 mod queues; // event, PRI and command queue against plain queues
 mod registers; // the register file against a table of its own
 mod replacement; // who leaves a full set
+mod shapes; // shapes of its tables, and its source of choices
+mod streams; // the STEs and CDs of that driver
