@@ -420,3 +420,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pointers_further_apart_than_the_queue_stop_it() {
+    // deviations.md D39
+    let mut rig = Rig::new(Bench::stage1());
+    rig.bench.write(CMDQ, 0x46);
+    rig.write32(CMDQ_PROD, 64 + 1);
+    rig.run();
+    assert_eq!((rig.read32(CMDQ_CONS), rig.active_errors()), (0, 0));
+    rig.write32(CMDQ_PROD, 1);
+    rig.run();
+    assert_eq!(rig.read32(CMDQ_CONS), 1);
+    // Of an output queue: full.
+    rig.write32(EVENTQ_CONS, 16 - 1);
+    assert_eq!(number(&rig.read(0x1000)), F_TRANSLATION);
+    assert_eq!(rig.read32(EVENTQ_PROD), OVERFLOW);
+    rig.write32(EVENTQ_CONS, 0);
+    assert_eq!(number(&rig.read(0x1000)), F_TRANSLATION);
+    assert_eq!(rig.read32(EVENTQ_PROD), OVERFLOW | 1);
+}

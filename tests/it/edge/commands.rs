@@ -229,3 +229,47 @@ fn atc_invalidations_name_their_range() {
     rig.with_memory(|smmu, memory| smmu.run_until_idle(memory, &mut seen, 10));
     assert_eq!((seen.0.len(), rig.active_errors()), (3, 0));
 }
+
+/// An endpoint that answers late, once.
+struct Late(bool);
+
+impl smmu::Endpoints for Late {
+    fn invalidate_atc(&mut self, _: &smmu::command::AtcInvalidation) -> smmu::AtcReply {
+        if std::mem::take(&mut self.0) {
+            smmu::AtcReply::Timeout
+        } else {
+            smmu::AtcReply::Complete
+        }
+    }
+    fn respond_to_page_request(&mut self, _: &smmu::command::PriResponse) {}
+}
+
+#[test]
+fn a_sync_behind_an_invalidation_without_answer_is_not_consumed() {
+    // IHI 0070 §4.7, reference 7.4: CERROR_ATC_INV_SYNC, no signal.
+    let mut rig = Rig::new(Bench::stage1());
+    for words in [[0x40 | 7 << 32, 0], [0x46 | 1 << 12, 0]] {
+        rig.push(words);
+    }
+    let mut late = Late(true);
+    let mut run = |rig: &mut Rig| {
+        rig.with_memory(|smmu, memory| smmu.run_until_idle(memory, &mut late, 10));
+        (rig.read32(CMDQ_CONS), rig.smmu.take_interrupts().cmd_sync)
+    };
+    assert_eq!(run(&mut rig), (3 << 24 | 1, 0));
+    assert_eq!(rig.active_errors(), CMDQ_ERR);
+    rig.acknowledge(CMDQ_ERR);
+    let (cons, pulses) = run(&mut rig);
+    assert_eq!((cons & 0xf_ffff, pulses), (2, 1));
+}
+
+#[test]
+fn a_sync_sends_an_event_where_the_part_can() {
+    for sev in [true, false] {
+        let mut rig = Rig::new(Bench::stage1().part(|part| part.sev = sev));
+        rig.command([0x46 | 2 << 12, MSI]);
+        let seen = rig.smmu.take_interrupts();
+        assert_eq!((seen.sev, seen.cmd_sync), (u32::from(sev), 0));
+        assert_eq!(rig.bench.peek(MSI), 0);
+    }
+}
