@@ -11,6 +11,7 @@ mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded w
 mod illegal; // every rule a structure can break, each tied to its ID-register bit
 mod layout; // bit positions against golden tables typed by another route
 mod recordings; // golden scenarios and snapshots of real machines
+mod sanitizer; // drivers watched: every planted mistake found, correct ones silent
 mod support;
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
 mod walk_oracle; // the walker against an independent oracle, over all configurations
