@@ -103,13 +103,21 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(config: SmmuConfig, caches: &CacheConfig, hints: Hints) -> Self {
-        let watched = Smmu::with_caches(config.clone(), caches).unwrap();
-        let config_of_sanitizer = SanitizerConfig {
+        let sanitizer = SanitizerConfig {
             hints,
             ..SanitizerConfig::default()
         };
+        Self::with_sanitizer(config, caches, sanitizer)
+    }
+
+    pub(super) fn with_sanitizer(
+        config: SmmuConfig,
+        caches: &CacheConfig,
+        sanitizer: SanitizerConfig,
+    ) -> Self {
+        let watched = Smmu::with_caches(config.clone(), caches).unwrap();
         let mut machine = Self {
-            sanitizer: Sanitizer::new(watched, config_of_sanitizer).unwrap(),
+            sanitizer: Sanitizer::new(watched, sanitizer).unwrap(),
             ram: Ram::sparse(),
             cold: Smmu::new(config).unwrap(),
             cold_ram: Ram::sparse(),

@@ -24,7 +24,7 @@ impl fmt::Display for Finding {
         f.write_str(match (self.kind.severity(), self.exposure) {
             (Severity::Hint, _) => "hint: ",
             (Severity::Error, Exposure::Device) => "error: ",
-            (Severity::Error, Exposure::Possible) => "error on other parts: ",
+            (Severity::Error, Exposure::Possible) => "error, not met here: ",
         })?;
         write!(f, "{}\n  at {} ", self.kind, self.moment)?;
         if let Some(transaction) = &self.transaction {

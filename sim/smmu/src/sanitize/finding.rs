@@ -71,6 +71,18 @@ pub enum Severity {
 }
 
 impl Kind {
+    /// The stable names of all kinds.
+    pub const NAMES: [&'static str; 8] = [
+        "stale-configuration",
+        "stale-translation",
+        "asid-reused",
+        "vmid-reused",
+        "break-before-make",
+        "torn-configuration",
+        "unsynced-invalidation",
+        "needless-invalidation",
+    ];
+
     /// The stable name, which is also that of the page about it.
     pub fn name(self) -> &'static str {
         match self {

@@ -93,14 +93,19 @@ impl Sanitizer {
             let kind = Kind::UnsyncedInvalidation;
             self.report(mem, kind, Which::Late, entry, &scene(&late));
         }
-        for run in [shadow, &device] {
-            let unmarked = cold.dirtied.iter().any(|pa| !run.dirtied.contains(pa));
-            if unmarked && !is_wrong(run) {
-                let entry = self.stale_entry(mem, run);
-                let kind = Kind::StaleTranslation(Staleness::DirtyState);
-                self.report(mem, kind, Which::Prompt, entry, &scene(run));
-                break;
-            }
+        let is_unmarked = |run: &Run| {
+            let marked = |pa: &Pa| run.dirtied.contains(pa);
+            !is_wrong(run) && !cold.dirtied.iter().all(marked)
+        };
+        let unmarked = [(&device, Exposure::Device), (shadow, Exposure::Possible)];
+        if let Some((run, exposure)) = unmarked.into_iter().find(|(run, _)| is_unmarked(run)) {
+            let entry = self.stale_entry(mem, run);
+            let kind = Kind::StaleTranslation(Staleness::DirtyState);
+            let scene = Scene {
+                exposure,
+                ..scene(run)
+            };
+            self.report(mem, kind, Which::Prompt, entry, &scene);
         }
         outcome
     }

@@ -13,9 +13,10 @@ use super::Sanitizer;
 use super::finding::{Change, Exposure, Finding, Kind};
 use super::trail::Trail;
 use crate::addr::Pa;
+use crate::attr::Overrides;
 use crate::command::Command;
-use crate::fetch::{StreamContext, resolve_cd, resolve_ste};
-use crate::ids::{StreamId, SubstreamId};
+use crate::fetch::{Ppar, StreamAction, StreamContext, resolve_cd, resolve_ste};
+use crate::ids::{StreamId, SubstreamId, Vmid};
 use crate::mem::{DryRun, PhysMem};
 use crate::observe::Structure;
 use crate::spec::cd::Cd;
@@ -135,7 +136,26 @@ impl Found {
 }
 
 fn ste_meaning(part: &Part, words: [u64; WORDS]) -> Option<StreamContext> {
-    resolve_ste(&Ste::from_words(words), &part.config, part.regs.cr2()).ok()
+    let context = resolve_ste(&Ste::from_words(words), &part.config, part.regs.cr2()).ok()?;
+    // What no stage is there for means nothing.
+    Some(match context.action {
+        StreamAction::Translate => context,
+        StreamAction::Bypass => StreamContext {
+            vmid: Vmid::new(0),
+            ppar: Ppar::WithoutPasid,
+            ..context
+        },
+        StreamAction::Abort => StreamContext {
+            vmid: Vmid::new(0),
+            ppar: Ppar::WithoutPasid,
+            overrides: Overrides::default(),
+            privcfg: None,
+            instcfg: None,
+            dre: false,
+            dcp: false,
+            ..context
+        },
+    })
 }
 
 impl Sanitizer {
