@@ -7,11 +7,52 @@
 //! by the shadow, and by the device. Where they differ, some SMMU would go wrong on this driver, and
 //! a [`Finding`] names the entry, what made it, what memory says now and the commands since.
 //! Nothing is judged but what the SMMU reads: stores to memory are not seen, their effects are.
+//!
+//! ```
+//! use smmu::addr::{Iova, Pa};
+//! use smmu::ids::{Asid, StreamId};
+//! use smmu::mem::{AccessClass, PhysMem, Ram};
+//! use smmu::regfile::Width;
+//! use smmu::sanitize::{Kind, Sanitizer, SanitizerConfig, Staleness};
+//! use smmu::spec::attrs::Ps;
+//! use smmu::tables::{Bump, CdBuilder, Geometry, LinearStreamTable, PageTable, Physical, SteBuilder};
+//! use smmu::{Smmu, Transaction};
+//!
+//! // One stream whose page 0x1000 leads to 0x8000_0000.
+//! let ram = Ram::sparse();
+//! let (mut memory, mut frames) = (Physical(ram.port()), Bump::new(0x10_0000, 0x20_0000));
+//! let mut pages = PageTable::new(Geometry::stage1(12, 39), &mut frames)?;
+//! pages.map(&mut memory, &mut frames, 0x1000, 0x8000_0000, 12, 0xf40)?;
+//! let streams = LinearStreamTable::new(4, &mut frames)?;
+//! CdBuilder::new(&pages, Ps::Bits44, Asid::new(1)).write(&mut memory.0, Pa::new(0x9_0000))?;
+//! let ste = SteBuilder::bypass().with_stage1(0x9_0000).0;
+//! streams.set(&mut memory.0, StreamId::new(5), &ste)?;
+//!
+//! let device = Smmu::new(smmu::config::SmmuConfig::mmu_600())?;
+//! let mut watched = Sanitizer::new(device, &SanitizerConfig::default())?;
+//! watched.mmio_write(0x80, Width::W64, streams.strtab_base());
+//! watched.mmio_write(0x88, Width::W32, streams.strtab_base_cfg().into());
+//! watched.mmio_write(0x20, Width::W32, 1);
+//! let access = Transaction::read(StreamId::new(5), Iova::new(0x1000));
+//! watched.translate(&mut ram.port(), &access, &mut ());
+//!
+//! // The driver gives up all tables and forgets to say so.
+//! for entry in 0..512 {
+//!     let at = Pa::new(pages.root() + 8 * entry);
+//!     memory.0.write64(at, 0, AccessClass::Stage1)?;
+//! }
+//! watched.translate(&mut ram.port(), &access, &mut ());
+//! let findings = watched.take_findings();
+//! assert_eq!(findings[0].kind, Kind::StaleTranslation(Staleness::Unmapped));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod answer;
 mod display;
 mod finding;
 mod judge;
 mod leaf;
+mod live;
 mod shadow;
 mod torn;
 mod trail;
@@ -114,7 +155,7 @@ impl Sanitizer {
     ///
     /// # Errors
     /// [`CacheError`] if the shadow cannot be built.
-    pub fn new(smmu: Smmu, config: SanitizerConfig) -> Result<Self, CacheError> {
+    pub fn new(smmu: Smmu, config: &SanitizerConfig) -> Result<Self, CacheError> {
         config.shadow.validate()?;
         Ok(Self {
             smmu,
@@ -126,7 +167,7 @@ impl Sanitizer {
             findings: Vec::new(),
             statistics: Statistics::default(),
             moment: 0,
-            config,
+            config: *config,
         })
     }
 

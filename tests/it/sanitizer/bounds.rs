@@ -9,12 +9,12 @@ use super::machine::{Machine, PAGE, Stages, guest_page};
 
 const UNMAPPED: Kind = Kind::StaleTranslation(Staleness::Unmapped);
 
-fn machine(sanitizer: SanitizerConfig) -> Machine {
+fn machine(sanitizer: &SanitizerConfig) -> Machine {
     Machine::with_sanitizer(SmmuConfig::full(), &CacheConfig::INFINITE, sanitizer)
 }
 
 /// A machine whose stream 5 has used `pages` pages, which are then unmapped and not invalidated.
-fn stale(sanitizer: SanitizerConfig, pages: u64) -> Machine {
+fn stale(sanitizer: &SanitizerConfig, pages: u64) -> Machine {
     let mut machine = machine(sanitizer);
     let space = machine.space(Stages::One, 1, 0);
     machine.attach(5, &space);
@@ -31,7 +31,7 @@ fn stale(sanitizer: SanitizerConfig, pages: u64) -> Machine {
 
 #[test]
 fn an_entry_is_reported_once_and_counted_each_time() {
-    let mut machine = stale(SanitizerConfig::default(), 1);
+    let mut machine = stale(&SanitizerConfig::default(), 1);
     for _ in 0..5 {
         machine.read(5, 0);
     }
@@ -47,7 +47,7 @@ fn findings_beyond_the_bound_are_counted() {
         findings: 3,
         ..SanitizerConfig::default()
     };
-    let mut machine = stale(bounded, 8);
+    let mut machine = stale(&bounded, 8);
     for page in 0..8 {
         machine.read(5, page * PAGE);
     }
@@ -62,7 +62,7 @@ fn commands_beyond_the_history_are_counted() {
         history: 4,
         ..SanitizerConfig::default()
     };
-    let mut machine = stale(bounded, 1);
+    let mut machine = stale(&bounded, 1);
     for _ in 0..10 {
         machine.sync();
     }
@@ -84,7 +84,7 @@ fn what_the_shadow_evicts_is_no_longer_watched() {
     };
     // The device, which still has it, is found wrong all the same; where the entry comes from is
     // no longer known.
-    let mut machine = stale(bounded, 2);
+    let mut machine = stale(&bounded, 2);
     machine.read(5, 0);
     let found = machine.found(UNMAPPED);
     assert_eq!((found.exposure, found.creator), (Exposure::Device, None));
@@ -97,7 +97,7 @@ fn an_invalidation_beyond_the_bound_counts_as_complete() {
             unsynced,
             ..SanitizerConfig::default()
         };
-        let mut machine = stale(bounded, 1);
+        let mut machine = stale(&bounded, 1);
         let space = machine.space(Stages::One, 1, 0);
         machine.tlbi_page(&space, 0);
         machine.cfgi_all();
@@ -113,7 +113,7 @@ fn structures_beyond_the_bound_are_forgotten_oldest_first() {
             structures,
             ..SanitizerConfig::default()
         };
-        let mut machine = machine(bounded);
+        let mut machine = machine(&bounded);
         let spaces = [1, 2, 3].map(|id| machine.space(Stages::Two, id, id));
         for stream in [5, 6] {
             machine.attach(stream, &spaces[0]);
@@ -130,9 +130,9 @@ fn structures_beyond_the_bound_are_forgotten_oldest_first() {
 
 #[test]
 fn entries_from_before_are_judged_without_an_origin() {
-    let mut machine = stale(SanitizerConfig::default(), 1);
+    let mut machine = stale(&SanitizerConfig::default(), 1);
     let used: Smmu = machine.sanitizer.clone().into_smmu();
-    machine.sanitizer = Sanitizer::new(used, SanitizerConfig::default()).unwrap();
+    machine.sanitizer = Sanitizer::new(used, &SanitizerConfig::default()).unwrap();
     machine.read(5, 0);
     let found = machine.found(UNMAPPED);
     assert_eq!((found.exposure, found.creator), (Exposure::Device, None));
@@ -141,7 +141,7 @@ fn entries_from_before_are_judged_without_an_origin() {
 
 #[test]
 fn a_disabled_smmu_is_not_judged() {
-    let mut machine = stale(SanitizerConfig::default(), 1);
+    let mut machine = stale(&SanitizerConfig::default(), 1);
     machine
         .sanitizer
         .mmio_write(0x20, smmu::regfile::Width::W32, 0);

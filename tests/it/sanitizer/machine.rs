@@ -107,13 +107,13 @@ impl Machine {
             hints,
             ..SanitizerConfig::default()
         };
-        Self::with_sanitizer(config, caches, sanitizer)
+        Self::with_sanitizer(config, caches, &sanitizer)
     }
 
     pub(super) fn with_sanitizer(
         config: SmmuConfig,
         caches: &CacheConfig,
-        sanitizer: SanitizerConfig,
+        sanitizer: &SanitizerConfig,
     ) -> Self {
         let watched = Smmu::with_caches(config.clone(), caches).unwrap();
         let mut machine = Self {

@@ -24,7 +24,12 @@ fn run(scenario: &str) -> String {
         bbml: 1,
         ..SmmuConfig::full()
     };
-    let mut machine = Machine::new(config, &CacheConfig::INFINITE, Hints::On);
+    let hints = if scenario.starts_with("hints\n") {
+        Hints::On
+    } else {
+        Hints::Off
+    };
+    let mut machine = Machine::new(config, &CacheConfig::INFINITE, hints);
     let mut spaces: BTreeMap<String, Space> = BTreeMap::new();
     for line in scenario.lines() {
         let line = line.split('#').next().unwrap_or_default();
@@ -39,7 +44,7 @@ fn run(scenario: &str) -> String {
         let stream = || number(1) as u32;
         let space = || spaces[words[1]];
         match *words.first().unwrap_or(&"") {
-            "" => {}
+            "" | "hints" => {}
             "space" => {
                 let stages = match words[2] {
                     "stage-1" => Stages::One,

@@ -1,43 +1,40 @@
-//! The judgement of one transaction, and of what a command comes too late for.
+//! The judgement of one transaction, and what becomes a finding.
 
+use super::answer::{configured, same_answer, staleness};
 use super::finding::{Exposure, Finding, Issued, Kind, Staleness};
 use super::leaf::Leaves;
-use super::shadow::{Now, Origin, Run, Shadow, Used, covers, legal};
+use super::shadow::{Now, Run, Shadow, Used, covers};
 use super::trail::{Both, Trail};
 use super::{Hints, Sanitizer};
 use crate::addr::Pa;
-use crate::cache::ConfigurationEntry;
 use crate::command::Command;
-use crate::fault::{Cause, Fault, Raised};
-use crate::fetch::{Configuration, Stage1Use, StreamAction};
+use crate::fetch::Configuration;
 use crate::mem::{DryRun, PhysMem};
-use crate::observe::{CacheKind, Observer};
-use crate::perm::Request;
-use crate::transaction::{Outcome, Transaction, Translation};
-use crate::translate::{Part, silent_abort};
+use crate::observe::Observer;
+use crate::transaction::{Outcome, Transaction};
 
 /// What memory says of a transaction.
-struct Cold {
-    outcome: Outcome,
-    configuration: Option<Configuration>,
-    leaves: Leaves,
+pub(super) struct Cold {
+    pub(super) outcome: Outcome,
+    pub(super) configuration: Option<Configuration>,
+    pub(super) leaves: Leaves,
     dirtied: Vec<Pa>,
 }
 
 /// Which of the shadows an entry is looked for in.
 #[derive(Clone, Copy)]
-enum Which {
+pub(super) enum Which {
     Late,
     Prompt,
 }
 
 /// Circumstances of a finding.
-struct Scene<'a> {
-    exposure: Exposure,
-    transaction: Option<&'a Transaction>,
-    command: Option<&'a Command>,
-    answer: Option<Outcome>,
-    memory_says: Option<Outcome>,
+pub(super) struct Scene<'a> {
+    pub(super) exposure: Exposure,
+    pub(super) transaction: Option<&'a Transaction>,
+    pub(super) command: Option<&'a Command>,
+    pub(super) answer: Option<Outcome>,
+    pub(super) memory_says: Option<Outcome>,
 }
 
 impl Sanitizer {
@@ -137,115 +134,10 @@ impl Sanitizer {
         }
     }
 
-    fn shadow(&mut self, which: Which) -> &mut Shadow {
+    pub(super) fn shadow(&mut self, which: Which) -> &mut Shadow {
         match (which, &mut self.prompt) {
             (Which::Prompt, Some(prompt)) => prompt,
             _ => &mut self.late,
-        }
-    }
-
-    /// Entries in use that were made from other tables than those of the configuration in use.
-    fn find_reuse<M: PhysMem + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        transaction: &Transaction,
-        run: &Run,
-        scene: &Scene<'_>,
-    ) -> bool {
-        let Some(current) = run.configuration.as_ref().and_then(legal) else {
-            return false;
-        };
-        let found = run.hits.iter().find_map(|used| {
-            let origin = self.shadow(Which::Prompt).origin(used)?;
-            let kind = reuse(origin, &current, transaction)?;
-            Some((*used, kind))
-        });
-        if let Some((used, kind)) = found {
-            self.report(mem, kind, Which::Prompt, Some(used), scene);
-        }
-        found.is_some()
-    }
-
-    /// Live entries that memory has replaced by other valid ones: those used, and those that a new
-    /// entry covers.
-    fn find_live_changes<M: PhysMem + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        transaction: &Transaction,
-        cold: &Cold,
-        late: &Run,
-    ) {
-        let mut found = Vec::new();
-        let config = &self.smmu.part.config;
-        if let Some(current) = &cold.configuration {
-            for used in &late.hits {
-                let Some(origin) = self.late.origin(used) else {
-                    continue;
-                };
-                let is_input = match used.cache {
-                    CacheKind::Tlb => true,
-                    CacheKind::Stage2Tlb => {
-                        let input = cold.leaves.stage2.map(|leaf| leaf.input);
-                        input.is_some_and(|input| origin.translates(input))
-                    }
-                    _ => false,
-                };
-                if is_input && reuse(origin, current, transaction).is_none() {
-                    let rule = origin.leaves.broken_by(&cold.leaves, config);
-                    found.extend(rule.map(|rule| (*used, rule)));
-                }
-            }
-        }
-        for used in &late.fills {
-            let Some(new) = self.late.origin(used) else {
-                continue;
-            };
-            let Some(current) = &new.configuration else {
-                continue;
-            };
-            let conflict = self.late.within(used).find_map(|origin| {
-                let rule = origin.leaves.broken_by(&new.leaves, config)?;
-                let tables_differ = reuse(origin, current, &origin.creator.transaction).is_some();
-                (!tables_differ).then_some((origin.used(), rule))
-            });
-            found.extend(conflict);
-        }
-        for (used, rule) in found {
-            let scene = Scene {
-                exposure: Exposure::Possible,
-                transaction: Some(transaction),
-                command: None,
-                answer: None,
-                memory_says: Some(cold.outcome),
-            };
-            let kind = Kind::BreakBeforeMake(rule);
-            self.report(mem, kind, Which::Late, Some(used), &scene);
-        }
-    }
-
-    /// Entries that a TLB invalidation removes when memory has replaced them already.
-    pub(super) fn find_unbroken<M: PhysMem + ?Sized>(&mut self, mem: &mut M, command: &Command) {
-        let part = &self.smmu.part;
-        let scope = part.regs.invalidation_scope();
-        let found: Vec<_> = self
-            .late
-            .covered(command, scope)
-            .filter(|origin| matches!(origin.cache, CacheKind::Tlb | CacheKind::Stage2Tlb))
-            .filter_map(|origin| {
-                let now = origin.leaves_now(part, mem)?;
-                let rule = origin.leaves.broken_by(&now, &part.config)?;
-                Some((origin.used(), Kind::BreakBeforeMake(rule)))
-            })
-            .collect();
-        for (used, kind) in found {
-            let scene = Scene {
-                exposure: Exposure::Possible,
-                transaction: None,
-                command: Some(command),
-                answer: None,
-                memory_says: None,
-            };
-            self.report(mem, kind, Which::Late, Some(used), &scene);
         }
     }
 
@@ -328,7 +220,7 @@ impl Sanitizer {
     }
 
     /// Reports a kind of mistake with an entry, once.
-    fn report<M: PhysMem + ?Sized>(
+    pub(super) fn report<M: PhysMem + ?Sized>(
         &mut self,
         mem: &mut M,
         kind: Kind,
@@ -385,129 +277,5 @@ impl Sanitizer {
         } else {
             self.statistics.dropped += 1;
         }
-    }
-}
-
-impl Origin {
-    fn used(&self) -> Used {
-        Used {
-            cache: self.cache,
-            tag: self.tag,
-        }
-    }
-
-    /// What its tables say now of the transaction that made it.
-    fn leaves_now<M: PhysMem + ?Sized>(&self, part: &Part, mem: &mut M) -> Option<Leaves> {
-        let configuration = self.configuration.as_ref()?;
-        let transaction = &self.creator.transaction;
-        let mut trail = Trail::default();
-        let mem = &mut DryRun::new(mem);
-        part.translate_configured(configuration, mem, transaction, &mut trail);
-        Some(Leaves::of(configuration, transaction, trail.words()))
-    }
-}
-
-/// Whether an entry was made from other tables than those that `current` names for its tag.
-fn reuse(origin: &Origin, current: &Configuration, transaction: &Transaction) -> Option<Kind> {
-    if origin.cache == CacheKind::Configuration {
-        return None;
-    }
-    let made = origin.configuration.as_ref()?;
-    let stage2 = |configuration: &Configuration| configuration.stream.s2.map(|s2| s2.tables.base());
-    if stage2(made) != stage2(current) {
-        return Some(Kind::VmidReused);
-    }
-    if matches!(origin.cache, CacheKind::Stage2Tlb | CacheKind::Stage2Walk) {
-        return None;
-    }
-    let stage1 = |configuration: &Configuration| match &configuration.stage1 {
-        Stage1Use::Translates(s1) => {
-            let tables = &s1.half(transaction.address.get()).tables;
-            tables.as_ref().map(|tables| tables.base())
-        }
-        Stage1Use::Off | Stage1Use::Bypassed => None,
-    };
-    (stage1(made) != stage1(current)).then_some(Kind::AsidReused)
-}
-
-/// What memory makes of a transaction whose configuration comes from a cache.
-fn configured<M: PhysMem + ?Sized>(
-    part: &Part,
-    mem: &mut M,
-    transaction: &Transaction,
-    entry: &ConfigurationEntry,
-) -> Outcome {
-    let stream = match &entry.stream {
-        Ok(stream) => stream,
-        Err(illegal) => {
-            let raised = Raised::always(Cause::BadSte(*illegal));
-            return part.faulted(raised, transaction, &Request::TABLE_READ);
-        }
-    };
-    if stream.action == StreamAction::Abort {
-        return silent_abort(transaction);
-    }
-    match &entry.stage1 {
-        Err(illegal) => {
-            let raised = Raised::always(Cause::BadCd(*illegal));
-            part.faulted(raised, transaction, &stream.request(transaction))
-        }
-        Ok(stage1) => {
-            let configuration = Configuration {
-                stream: *stream,
-                stage1: *stage1,
-            };
-            let mem = &mut DryRun::new(mem);
-            part.translate_configured(&configuration, mem, transaction, &mut ())
-        }
-    }
-}
-
-/// Whether two outcomes are the same to device and software. The size of the block or page is
-/// known to neither.
-fn same_answer(a: &Outcome, b: &Outcome) -> bool {
-    let record = |fault: &Option<Fault>| fault.map(|fault| fault.record());
-    match (a, b) {
-        (Outcome::Translated(a), Outcome::Translated(b)) => {
-            let span_log2 = 0;
-            Translation { span_log2, ..*a } == Translation { span_log2, ..*b }
-        }
-        (
-            Outcome::Terminated {
-                response: a,
-                fault: fault_a,
-                event: event_a,
-            },
-            Outcome::Terminated {
-                response: b,
-                fault: fault_b,
-                event: event_b,
-            },
-        ) => a == b && event_a == event_b && record(fault_a) == record(fault_b),
-        (Outcome::Stalled { event: a, .. }, Outcome::Stalled { event: b, .. }) => a == b,
-        _ => a == b,
-    }
-}
-
-/// How memory differs from what was used.
-fn staleness(used: &Outcome, memory: &Outcome) -> Staleness {
-    let cause = |outcome: &Outcome| outcome.fault().map(|fault| fault.cause);
-    match (used, memory) {
-        (Outcome::Translated(used), Outcome::Translated(memory)) => {
-            if used.pa == memory.pa {
-                Staleness::Attributes
-            } else {
-                Staleness::Remapped
-            }
-        }
-        (_, Outcome::Translated(_)) => match cause(used) {
-            Some(Cause::Permission { .. }) => Staleness::PermissionExtended,
-            _ => Staleness::Remapped,
-        },
-        _ => match cause(memory) {
-            Some(Cause::Permission { .. }) => Staleness::PermissionReduced,
-            Some(Cause::Access(_)) => Staleness::AccessFlag,
-            _ => Staleness::Unmapped,
-        },
     }
 }

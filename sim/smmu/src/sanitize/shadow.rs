@@ -172,7 +172,7 @@ impl Shadow {
                 };
                 bound(input, 0)..=bound(last, u8::MAX)
             }
-            configuration => configuration..=configuration,
+            Key::Configuration(..) => own..=own,
         };
         self.origins
             .range(range)
