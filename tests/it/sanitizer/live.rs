@@ -94,6 +94,9 @@ fn resized(seed: u64, bbml: u8, nt: u64) -> Scene {
         }
     };
     let mut scene = Scene::on(seed, &[Stages::One, Stages::Two], config, Hints::Off);
+    scene.set(0);
+    scene.machine.tlbi_page(&scene.space, scene.page);
+    scene.machine.sync();
     let block = scene.page & !(BLOCK - 1);
     let output = guest_page(0) + (1 << 30);
     for page in [block + 0x3000, block + 0x5000] {
@@ -123,11 +126,12 @@ fn a_live_page_that_becomes_part_of_a_block_is_found_unless_the_part_allows_it()
                 0 => {
                     scene.machine.read(STREAM, scene.page);
                 }
-                // Another page of the block: the new entry covers the live ones.
+                // Another page of the block, the table forgotten: the new entry covers live ones.
                 1 => {
-                    scene.machine.tlbi_page(&scene.space, scene.page);
+                    let page = scene.page + 0x4000;
+                    scene.machine.tlbi_page(&scene.space, page);
                     scene.machine.sync();
-                    scene.machine.read(STREAM, scene.page + 0x4000);
+                    scene.machine.read(STREAM, page);
                 }
                 _ => {
                     scene.machine.tlbi_space(&scene.space);
