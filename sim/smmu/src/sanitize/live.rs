@@ -27,10 +27,11 @@ impl Sanitizer {
         let Some(current) = run.configuration.as_ref().and_then(legal) else {
             return false;
         };
-        let found = run.hits.iter().find_map(|used| {
-            let origin = self.shadow(Which::Prompt).origin(used)?;
+        let translations = run.hits.iter().filter(|used| !used.is_configuration());
+        let found = translations.copied().find_map(|used| {
+            let origin = self.shadow(Which::Prompt).origin(&used)?;
             let kind = reuse(origin, &current, transaction)?;
-            Some((*used, kind))
+            Some((used, kind))
         });
         if let Some((used, kind)) = found {
             self.report(mem, kind, Which::Prompt, Some(used), scene);
@@ -50,7 +51,7 @@ impl Sanitizer {
         let mut found = Vec::new();
         let config = &self.smmu.part.config;
         if let Some(current) = &cold.configuration {
-            for used in &late.hits {
+            for used in late.hits.iter().filter(|used| !used.is_configuration()) {
                 let Some(origin) = self.late.origin(used) else {
                     continue;
                 };

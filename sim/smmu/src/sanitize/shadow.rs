@@ -202,7 +202,9 @@ impl Shadow {
         let mut mem = DryRun::new(mem);
         let outcome = part.translate(&mut self.caches, &mut mem, transaction, &mut trail);
         let run = Run::new(&mut self.caches, outcome, transaction, &trail);
-        self.learn(transaction, now, &run, &trail);
+        if !run.fills.is_empty() {
+            self.learn(transaction, now, &run, &trail);
+        }
         run
     }
 

@@ -183,6 +183,7 @@ impl Sanitizer {
             changes.extend(old.changes(new, Structure::Ste));
         }
         if let (Some(old), Some(new), Some(ste)) = (&old.cd, &new.cd, &new.ste)
+            && old != new
             && let Some(context) = ste_meaning(part, ste.words)
             && old.is_torn(new, |words| {
                 resolve_cd(&Cd::from_words(words), &part.config, &context).ok()
