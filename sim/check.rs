@@ -14,9 +14,28 @@ use smmu::cache::CacheConfig;
 use thiserror::Error;
 
 pub use report::{Report, TraceSummary};
+pub use trace::Watch;
 
 use crate::input;
 use crate::snapshot::{self, Snapshot, SnapshotError};
+
+/// The device that traces are replayed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceOptions {
+    /// Its caches.
+    pub caches: CacheConfig,
+    /// Whether the driver's mistakes are looked for.
+    pub watch: Watch,
+}
+
+impl From<CacheConfig> for TraceOptions {
+    fn from(caches: CacheConfig) -> Self {
+        Self {
+            caches,
+            watch: Watch::Off,
+        }
+    }
+}
 
 /// Why a recording cannot be checked.
 #[derive(Debug, Error)]
@@ -54,13 +73,13 @@ pub enum CheckError {
 }
 
 /// Compares every case in the file at `path`, whose kind is told by its content. Traces are replayed
-/// on a model with `caches`; the other kinds ask each question of a cold one.
+/// on a device with `options`; the other kinds ask each question of a cold one.
 ///
 /// # Errors
 /// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
 pub fn check_file(
     path: &Path,
-    caches: &CacheConfig,
+    options: &TraceOptions,
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let read = |source| CheckError::Read {
@@ -72,7 +91,7 @@ pub fn check_file(
     let mut start = reader.by_ref().take(trace::START);
     start.read_to_end(&mut bytes).map_err(read)?;
     if trace::is_trace(&bytes) {
-        return trace::check(path, bytes.chain(reader), caches, report);
+        return trace::check(path, bytes.chain(reader), options, report);
     }
     reader.read_to_end(&mut bytes).map_err(read)?;
     let unknown = |what: &str| CheckError::UnknownKind {

@@ -49,6 +49,17 @@ pub struct TraceSummary {
     pub commands: BTreeMap<String, u64>,
     /// Departures of QEMU.
     pub departures: BTreeMap<&'static str, u64>,
+    /// What the sanitizer found, by kind.
+    pub findings: BTreeMap<String, Findings>,
+}
+
+/// Findings of one kind.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Findings {
+    /// How many.
+    pub count: u64,
+    /// The first few, with their lines.
+    pub examples: Vec<String>,
 }
 
 impl TraceSummary {
@@ -66,6 +77,14 @@ impl TraceSummary {
     pub(super) fn count_translation(&mut self, found: Found) {
         self.translations += 1;
         self.hits += u64::from(found == Found::Cached);
+    }
+
+    pub(super) fn count_finding(&mut self, kind: String, example: impl FnOnce() -> String) {
+        let findings = self.findings.entry(kind).or_default();
+        findings.count += 1;
+        if findings.examples.len() < KEPT {
+            findings.examples.push(example());
+        }
     }
 
     pub(super) fn count_departure(&mut self, name: &'static str) {
@@ -302,6 +321,14 @@ impl fmt::Display for TraceSummary {
         )?;
         for (opcode, count) in &self.commands {
             writeln!(f, "{count:>9}  {opcode}")?;
+        }
+        for (kind, findings) in &self.findings {
+            writeln!(f, "{:>9}  sanitizer: {kind}", findings.count)?;
+            for example in &findings.examples {
+                for line in example.lines() {
+                    writeln!(f, "           {line}")?;
+                }
+            }
         }
         Ok(())
     }

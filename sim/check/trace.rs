@@ -7,6 +7,7 @@
 
 mod answer;
 mod commands;
+mod device;
 mod line;
 mod machine;
 mod qemu;
@@ -15,15 +16,16 @@ mod transactions;
 use std::io::{BufRead, Read};
 use std::path::Path;
 
-use smmu::cache::CacheConfig;
 use smmu::spec::cmd::CmdOp;
+
+pub use self::device::Watch;
 
 use self::commands::{Doorbell, MOST_COMMANDS};
 use self::line::{Consumed, Line};
 use self::machine::Machine;
 use self::transactions::{Globals, Pending};
 use super::report::{Example, TraceSummary};
-use super::{CheckError, Report};
+use super::{CheckError, Report, TraceOptions};
 
 /// Longest line there is: a transaction's is under 100 bytes, an STE's under 200.
 const LONGEST_LINE: u64 = 1024;
@@ -48,13 +50,14 @@ pub(super) fn is_trace(start: &[u8]) -> bool {
 pub(super) fn check(
     path: &Path,
     mut reader: impl BufRead,
-    caches: &CacheConfig,
+    options: &TraceOptions,
     report: &mut Report,
 ) -> Result<(), CheckError> {
-    let machine = Machine::new(caches).map_err(|error| CheckError::UnknownKind {
-        path: path.into(),
-        what: error.to_string(),
-    })?;
+    let machine =
+        Machine::new(&options.caches, options.watch).map_err(|error| CheckError::UnknownKind {
+            path: path.into(),
+            what: error.to_string(),
+        })?;
     let mut replay = Replay {
         path,
         number: 0,
@@ -83,9 +86,11 @@ pub(super) fn check(
         }
         let line = parse(&text).and_then(|line| line.map_or(Ok(()), |line| replay.line(&line)));
         line.map_err(|what| replay.error(what))?;
+        replay.collect_findings();
     }
     replay.conclude();
     replay.run_commands(Doorbell::Early);
+    replay.collect_findings();
     replay.report.traces.push(replay.summary);
     Ok(())
 }
@@ -120,6 +125,19 @@ impl Replay<'_> {
             path: self.path.into(),
             line: self.number,
             what,
+        }
+    }
+
+    /// What the sanitizer says of the driver.
+    fn collect_findings(&mut self) {
+        for finding in self.machine.take_findings() {
+            let name = match finding.kind.detail() {
+                Some(detail) => format!("{}/{detail}", finding.kind.name()),
+                None => finding.kind.name().to_owned(),
+            };
+            let place = format!("{}:{}", self.path.display(), self.number);
+            self.summary
+                .count_finding(name, || format!("{place}: {finding}"));
         }
     }
 

@@ -8,7 +8,7 @@ use smmu::cache::CacheConfig;
 
 use super::terminal::Progress;
 use super::{Failure, Format, Verdict, write_json};
-use crate::check::{Report, check_file};
+use crate::check::{Report, TraceOptions, Watch, check_file};
 
 /// Compare the model with recorded answers of other implementations.
 ///
@@ -19,7 +19,8 @@ use crate::check::{Report, check_file};
 #[command(after_long_help = "\
 Examples:
   smmu-sim check golden.jsonl.gz
-  smmu-sim check snapshots/*.json --format json")]
+  smmu-sim check snapshots/*.json --format json
+  smmu-sim check dma_trace.csv.zst --cache small --sanitize")]
 pub(super) struct Check {
     /// Recordings
     #[arg(required = true, value_name = "FILE")]
@@ -27,6 +28,9 @@ pub(super) struct Check {
     /// Caches of the model that traces are replayed on
     #[arg(long, value_enum, default_value_t = Caches::Infinite)]
     cache: Caches,
+    /// Look for the driver's mistakes in traces: stale entries used, and why
+    #[arg(long)]
+    sanitize: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,11 +56,19 @@ impl Caches {
 impl Check {
     pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
         let mut report = Report::default();
-        let (caches, progress) = (self.cache.config(), Progress::new());
+        let progress = Progress::new();
+        let options = TraceOptions {
+            caches: self.cache.config(),
+            watch: if self.sanitize {
+                Watch::Sanitizer
+            } else {
+                Watch::Off
+            },
+        };
         for (i, file) in self.files.iter().enumerate() {
             let (number, count) = (i + 1, self.files.len());
             progress.say(&format!("{number} of {count}: {}", file.display()));
-            check_file(file, &caches, &mut report).map_err(anyhow::Error::from)?;
+            check_file(file, &options, &mut report).map_err(anyhow::Error::from)?;
         }
         drop(progress);
         match format {

@@ -28,7 +28,7 @@ fn replayed(lines: &[String], caches: &CacheConfig) -> Result<Report, CheckError
     }
     file.flush().unwrap();
     let mut report = Report::default();
-    check_file(file.path(), caches, &mut report)?;
+    check_file(file.path(), &(*caches).into(), &mut report)?;
     Ok(report)
 }
 
@@ -74,7 +74,7 @@ fn excerpts_of_real_runs_agree_with_every_cache() {
         for caches in CACHES {
             let mut report = Report::default();
             let path = data(&format!("trace_{name}.csv.zst"));
-            check_file(&path, &caches, &mut report).unwrap();
+            check_file(&path, &caches.into(), &mut report).unwrap();
             assert!(report.is_clean(), "{report}");
             assert_eq!(report.checked, checked, "{name}");
             // What QEMU makes of global pages shows only where a cache has kept one.

@@ -93,7 +93,7 @@ impl Replay<'_> {
     }
 
     fn run_command(&mut self, command: &Consumed) {
-        let decoded = Command::decode(command.words, self.machine.smmu.config());
+        let decoded = Command::decode(command.words, self.machine.smmu().config());
         let step = self.machine.step_command();
         let agrees = match (decoded, step) {
             (Ok(expected), CommandStep::Consumed { command, .. }) => expected == command,

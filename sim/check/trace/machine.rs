@@ -10,8 +10,10 @@ use smmu::mem::{AccessClass, BusAbort, BusResult, PhysMem, Ram, RamPort};
 use smmu::observe::{Access, Action, Observer, Structure};
 use smmu::queue::Ring;
 use smmu::regfile::{Width, register_offset};
+use smmu::sanitize::Finding;
 use smmu::{CommandStep, Outcome, Smmu, Transaction};
 
+use super::device::{Device, Watch};
 use super::line::{Consumed, Fetched, RegisterWrite};
 use crate::check::report::Found;
 
@@ -132,18 +134,29 @@ pub(super) struct Answered {
 /// [`Self::write_register`], [`Self::step_command`] or [`Self::translate`].
 #[derive(Debug)]
 pub(super) struct Machine {
-    pub(super) smmu: Smmu,
+    device: Device,
     pub(super) memory: Memory,
 }
 
 impl Machine {
     /// QEMU's part after reset. A part with one stage less answers its drivers alike: they use
     /// nothing it lacks.
-    pub(super) fn new(caches: &CacheConfig) -> Result<Self, ConfigError> {
+    pub(super) fn new(caches: &CacheConfig, watch: Watch) -> Result<Self, ConfigError> {
+        let smmu = Smmu::with_caches(SmmuConfig::qemu_11(), caches)?;
         Ok(Self {
-            smmu: Smmu::with_caches(SmmuConfig::qemu_11(), caches)?,
+            device: Device::new(smmu, watch)?,
             memory: Memory::new(),
         })
+    }
+
+    /// The device, to look at.
+    pub(super) fn smmu(&self) -> &Smmu {
+        self.device.smmu()
+    }
+
+    /// What the sanitizer has found since the last call.
+    pub(super) fn take_findings(&mut self) -> Vec<Finding> {
+        self.device.take_findings()
     }
 
     /// A register write of software.
@@ -153,7 +166,7 @@ impl Machine {
         } else {
             write.offset
         };
-        self.smmu.mmio_write(offset, write.width, write.value);
+        self.device.mmio_write(offset, write.width, write.value);
     }
 
     /// Puts an STE, CD or descriptor into memory.
@@ -165,7 +178,7 @@ impl Machine {
 
     /// A trace does not show L1STDs: makes one that leads from `stream` to its STE at `pa`.
     pub(super) fn link(&mut self, stream: StreamId, pa: u64) {
-        let regs = self.smmu.registers();
+        let regs = self.smmu().registers();
         let cfg = regs.strtab_base_cfg();
         if cfg.fmt() != 1 {
             return;
@@ -192,7 +205,7 @@ impl Machine {
     /// Puts a command into its slot of the command queue.
     pub(super) fn queue_command(&mut self, command: &Consumed) {
         let base = self.register("CMDQ_BASE", Width::W64);
-        let ring = Ring::new((base & 0x1f) as u8, self.smmu.config().cmdqs);
+        let ring = Ring::new((base & 0x1f) as u8, self.smmu().config().cmdqs);
         let at = ring.address(base & 0x00ff_ffff_ffff_ffe0, command.slot, 4);
         if at >> 52 == 0 {
             self.memory.store(at, &command.words);
@@ -202,14 +215,14 @@ impl Machine {
     /// Rings the doorbell for one more command.
     pub(super) fn ring_once(&mut self) {
         let base = self.register("CMDQ_BASE", Width::W64);
-        let ring = Ring::new((base & 0x1f) as u8, self.smmu.config().cmdqs);
+        let ring = Ring::new((base & 0x1f) as u8, self.smmu().config().cmdqs);
         let cons = self.register("CMDQ_CONS", Width::W32) as u32;
         self.set_register("CMDQ_PROD", ring.next(cons).into());
     }
 
     /// One step of the command queue.
     pub(super) fn step_command(&mut self) -> CommandStep {
-        self.smmu.step_command(&mut self.memory.port(), &mut ())
+        self.device.step_command(&mut self.memory.port())
     }
 
     /// Recovers from CERROR_ILL as software does: puts another command in the place of the illegal
@@ -226,7 +239,7 @@ impl Machine {
         let mut seen = Seen::default();
         let before = self.event_prod();
         let mut port = self.memory.port();
-        let outcome = self.smmu.translate(&mut port, transaction, &mut seen);
+        let outcome = self.device.translate(&mut port, transaction, &mut seen);
         let record = (self.event_prod() != before).then(|| {
             let base = self.register("EVENTQ_BASE", Width::W64);
             let at = self.event_ring();
@@ -251,23 +264,25 @@ impl Machine {
     pub(super) fn translate_cold(&self, transaction: &Transaction) -> (Outcome, Seen) {
         let mut seen = Seen::default();
         let mut port = self.memory.port();
-        let outcome = self.smmu.translate_cold(&mut port, transaction, &mut seen);
+        let outcome = self
+            .smmu()
+            .translate_cold(&mut port, transaction, &mut seen);
         (outcome, seen)
     }
 
     fn register(&self, name: &str, width: Width) -> u64 {
-        register_offset(name).map_or(0, |offset| self.smmu.mmio_read(offset, width))
+        register_offset(name).map_or(0, |offset| self.smmu().mmio_read(offset, width))
     }
 
     fn set_register(&mut self, name: &str, value: u64) {
         if let Some(offset) = register_offset(name) {
-            self.smmu.mmio_write(offset, Width::W32, value);
+            self.device.mmio_write(offset, Width::W32, value);
         }
     }
 
     fn event_ring(&self) -> Ring {
         let base = self.register("EVENTQ_BASE", Width::W64);
-        Ring::new((base & 0x1f) as u8, self.smmu.config().eventqs)
+        Ring::new((base & 0x1f) as u8, self.smmu().config().eventqs)
     }
 
     /// EVENTQ_PROD without its overflow flag.

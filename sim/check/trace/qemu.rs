@@ -141,7 +141,7 @@ pub(super) fn account(
     fetched: Fetched,
     seen: &Seen,
 ) -> Option<Account> {
-    let (smmu, memory) = (&machine.smmu, &machine.memory);
+    let (smmu, memory) = (machine.smmu(), &machine.memory);
     let is_wide = transaction.address.get() >> smmu.config().oas != 0;
     if !smmu.registers().cr0().smmuen() && !smmu.registers().gbpa().abort() && is_wide {
         return Some(Account {
@@ -287,7 +287,7 @@ impl Teller<'_> {
             return Some(Ending::Event([u64::from(EventId::F_CD_FETCH.0), 0, cd, 0]));
         };
         let cd = Cd::from_words(words);
-        let s1 = resolve_cd(&cd, machine.smmu.config(), stream).ok()?;
+        let s1 = resolve_cd(&cd, machine.smmu().config(), stream).ok()?;
         let tables = match self.tables.starts(&cd, &s1, stream, self.iova) {
             Ok(tables) => tables,
             Err(trouble) => {

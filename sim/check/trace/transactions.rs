@@ -178,7 +178,7 @@ impl Replay<'_> {
 
     /// The tags of a transaction's stage-1 translations.
     fn tags(&self, seen: &Seen) -> Option<(Vmid, Asid)> {
-        let smmu = &self.machine.smmu;
+        let smmu = self.machine.smmu();
         let ste = Ste::from_words(seen.ste?);
         let stream = resolve_ste(&ste, smmu.config(), smmu.registers().cr2()).ok()?;
         let cd = Cd::from_words(seen.cd?);
@@ -205,12 +205,15 @@ impl Replay<'_> {
             return false;
         }
         let input = canonical(case.transaction.address.get());
-        self.machine.smmu.cached_translations().any(|(cache, tag)| {
-            cache == CacheKind::Tlb
-                && tag.asid.is_none()
-                && tag.vmid == vmid
-                && (tag.input ^ input) >> tag.span_log2 == 0
-        })
+        self.machine
+            .smmu()
+            .cached_translations()
+            .any(|(cache, tag)| {
+                cache == CacheKind::Tlb
+                    && tag.asid.is_none()
+                    && tag.vmid == vmid
+                    && (tag.input ^ input) >> tag.span_log2 == 0
+            })
     }
 }
 

@@ -11,6 +11,7 @@ use smmu::regfile::Width;
 
 use super::{Account, Fetched, Told, account};
 use crate::check::golden::{Case, Scenario, decode_hex, event_words};
+use crate::check::trace::device::Watch;
 use crate::check::trace::line::{Access, Looks, Recorded, RegisterWrite};
 use crate::check::trace::machine::Machine;
 use crate::check::trace::transactions::refused;
@@ -40,7 +41,7 @@ fn answered(account: &Account, iova: u64) -> (Option<u64>, Option<[u64; 4]>) {
 }
 
 fn machine(scenario: &Scenario) -> Machine {
-    let mut machine = Machine::new(&CacheConfig::OFF).unwrap();
+    let mut machine = Machine::new(&CacheConfig::OFF, Watch::Off).unwrap();
     for &(offset, bytes, value) in &scenario.regs {
         let width = if bytes == 4 { Width::W32 } else { Width::W64 };
         machine.write_register(&RegisterWrite {
