@@ -8,11 +8,13 @@
 #![allow(dead_code, reason = "each bench binary uses its part of this module")]
 
 use smmu::addr::{Iova, Pa};
+use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::{Asid, StreamId, Vmid};
-use smmu::mem::Ram;
+use smmu::mem::{AccessClass, PhysMem, Ram};
 use smmu::observe::{Access, Observer};
 use smmu::regfile::{Width, register_offset};
+use smmu::shared::SharedSmmu;
 use smmu::spec::attrs::Ps;
 use smmu::tables::{
     Bump, CdBuilder, FrameSource, Geometry, Intermediate, LinearStreamTable, PageTable, Physical,
@@ -27,8 +29,8 @@ const FIRST_IOVA: u64 = 0x7f00_0000_0000;
 /// The measured device.
 pub(crate) const STREAM: StreamId = StreamId::new(8);
 
-/// Access flag, and stage-1 AP=0b01: all may read and write.
-const S1_LEAF: u64 = 1 << 10 | 1 << 6;
+/// Access flag, not global, and stage-1 AP=0b01: all may read and write.
+const S1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
 /// Access flag, S2AP=0b11, MemAttr=0b1111: Normal write-back.
 const S2_LEAF: u64 = 1 << 10 | 3 << 6 | 0xf << 2;
 
@@ -101,7 +103,8 @@ impl Machine {
         // A quarter of RAM for the guest's tables, the rest for the hypervisor's.
         let guest_tables = ram_bytes / 4;
         let split = RAM_BASE + guest_tables;
-        let mut host: Vec<u64> = (split + (1 << 20)..RAM_BASE + ram_bytes)
+        // The top 64 KiB stay free for queues.
+        let mut host: Vec<u64> = (split + (1 << 20)..RAM_BASE + ram_bytes - 0x1_0000)
             .step_by(4096)
             .collect();
         // The guest sees its table memory at the bottom of its space.
@@ -224,6 +227,52 @@ impl Machine {
         };
         machine.verify();
         machine
+    }
+
+    /// The same device with empty caches.
+    pub(crate) fn with_caches(&self, caches: &CacheConfig) -> Smmu {
+        let mut smmu = Smmu::with_caches(self.smmu.config().clone(), caches).unwrap();
+        for name in ["STRTAB_BASE", "STRTAB_BASE_CFG", "CR0"] {
+            let offset = register_offset(name).unwrap();
+            let width = if name == "STRTAB_BASE" {
+                Width::W64
+            } else {
+                Width::W32
+            };
+            smmu.mmio_write(offset, width, self.smmu.mmio_read(offset, width));
+        }
+        smmu
+    }
+
+    /// The same device for many threads, its command queue running; stream 9 is a twin of
+    /// [`STREAM`].
+    pub(crate) fn shared(&self, caches: &CacheConfig) -> SharedSmmu {
+        let shared = SharedSmmu::new(self.smmu.config().clone(), caches).unwrap();
+        let base = self
+            .smmu
+            .mmio_read(register_offset("STRTAB_BASE").unwrap(), Width::W64);
+        let mut port = self.ram.port();
+        let ste = port
+            .read_line(Pa::new(base + 64 * 8), AccessClass::Ste)
+            .unwrap();
+        for (word, offset) in ste.into_iter().zip((0..).step_by(8)) {
+            let at = Pa::new(base + 64 * 9 + offset);
+            port.write64(at, word, AccessClass::Ste).unwrap();
+        }
+        for (name, width, value) in [
+            ("STRTAB_BASE", Width::W64, base),
+            ("STRTAB_BASE_CFG", Width::W32, 4),
+            ("CMDQ_BASE", Width::W64, self.queue() | 8),
+            ("CR0", Width::W32, 1 | 1 << 3),
+        ] {
+            shared.mmio_write(register_offset(name).unwrap(), width, value);
+        }
+        shared
+    }
+
+    /// Memory that no table uses: the top 64 KiB.
+    pub(crate) fn queue(&self) -> u64 {
+        RAM_BASE + self.ram_bytes - 0x1_0000
     }
 
     /// Every mapping translates to where it was mapped.

@@ -29,12 +29,15 @@ pub mod priq;
 pub mod queue;
 pub mod regfile;
 pub mod sanitize;
+pub mod shared;
 mod smmu;
 pub mod spec;
 pub mod stall;
 pub mod tables;
 pub mod transaction;
 mod translate;
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 pub mod walk;
 
 pub use cmdq::{AtcReply, CommandError, CommandStep, Endpoints};

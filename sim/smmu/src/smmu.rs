@@ -11,13 +11,13 @@ use crate::observe::{CacheKind, Observer};
 use crate::regfile::{RegisterFile, Width, Written};
 use crate::stall::StallBuffer;
 use crate::transaction::{Outcome, Transaction};
-use crate::translate::Part;
+use crate::translate::Programmed;
 
 /// One SMMU, Non-secure programming interface. It has no memory of its own: each call names the
 /// [`PhysMem`] to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Smmu {
-    pub(crate) part: Part,
+    pub(crate) part: Programmed,
     pub(crate) caches: Caches,
     pub(crate) stalls: StallBuffer,
     /// Signalled over wires and not taken yet.
@@ -43,7 +43,7 @@ impl Smmu {
         config.validate()?;
         caches.validate()?;
         Ok(Self {
-            part: Part::new(config),
+            part: Programmed::new(config),
             caches: Caches::new(caches),
             stalls: StallBuffer::default(),
             interrupts: Interrupts::default(),
@@ -70,7 +70,12 @@ impl Smmu {
     /// translation operations) is done by [`Self::step_command`], [`Self::run_atos`] or
     /// [`Self::run_until_idle`].
     pub fn mmio_write(&mut self, offset: u32, width: Width, value: u64) {
-        if let Written::Cr0(before) = self.part.regs.write(offset, width, value) {
+        let state = self.part.regs.translation_state();
+        let written = self.part.regs.write(offset, width, value);
+        if self.part.regs.translation_state() != state {
+            self.caches.forget_recent();
+        }
+        if let Written::Cr0(before) = written {
             let enabled = self.part.regs.cr0().smmuen();
             if before.smmuen() && !enabled {
                 self.stalls.terminate(|_| true);
@@ -88,17 +93,28 @@ impl Smmu {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Outcome {
+        if !observer.watches_caches()
+            && let Some(translation) = self.part.hit(&mut self.caches, transaction)
+        {
+            return Outcome::Translated(translation);
+        }
+        self.translate_otherwise(mem, transaction, observer)
+    }
+
+    #[inline(never)]
+    fn translate_otherwise<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        transaction: &Transaction,
+        observer: &mut O,
+    ) -> Outcome {
         let outcome = self
             .part
             .translate(&mut self.caches, mem, transaction, observer);
-        if let Outcome::Translated(_) = outcome {
-            return outcome;
-        }
         self.settle(mem, transaction, outcome)
     }
 
     /// Records the event of an outcome, or keeps the transaction that stalls.
-    #[cold]
     pub(crate) fn settle<M: PhysMem + ?Sized>(
         &mut self,
         mem: &mut M,

@@ -1,8 +1,9 @@
 //! The caches as one walk sees them: with the contexts of its stream.
 
-use super::entry::{IpaEntry, Stage2Part, WalkEntry};
+use super::entry::{Granted, IpaEntry, Stage2Part, WalkEntry};
 use super::{ConfigurationEntry, Context, ContiguousHint, Place, Tlb, WalkCaches};
 use crate::addr::{Ipa, Pa};
+use crate::attr::Attributes;
 use crate::observe::{CacheEvent, CacheKind, CacheTag};
 use crate::perm::ACCESS_FLAG;
 use crate::transaction::AccessKind;
@@ -181,7 +182,9 @@ impl Lookaside for CacheView<'_> {
         let entry = IpaEntry {
             output: leaf.pa.get() & !below,
             span_log2: leaf.span_log2,
+            combined: Attributes::DEFAULT.combine_stage2(part.attributes),
             stage2: part,
+            granted: Granted::default(),
         };
         let key = (self.stage2_context, ipa.get(), part.leaf_log2);
         Self::fill(

@@ -7,11 +7,11 @@ use crate::fetch::{Configuration, StreamAction};
 use crate::mem::{DryRun, PhysMem};
 use crate::perm::Request;
 use crate::transaction::{Outcome, Transaction, Translation};
-use crate::translate::{Part, silent_abort};
+use crate::translate::{Programmed, silent_abort};
 
 /// What memory makes of a transaction whose configuration comes from a cache.
 pub(super) fn configured<M: PhysMem + ?Sized>(
-    part: &Part,
+    part: &Programmed,
     mem: &mut M,
     transaction: &Transaction,
     entry: &ConfigurationEntry,

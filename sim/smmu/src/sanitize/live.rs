@@ -12,7 +12,7 @@ use crate::fetch::{Configuration, Stage1Use};
 use crate::mem::{DryRun, PhysMem};
 use crate::observe::CacheKind;
 use crate::transaction::Transaction;
-use crate::translate::Part;
+use crate::translate::Programmed;
 use crate::walk::params::TableParams;
 
 impl Sanitizer {
@@ -132,7 +132,7 @@ impl Origin {
     }
 
     /// What its tables say now of the transaction that made it.
-    fn leaves_now<M: PhysMem + ?Sized>(&self, part: &Part, mem: &mut M) -> Option<Leaves> {
+    fn leaves_now<M: PhysMem + ?Sized>(&self, part: &Programmed, mem: &mut M) -> Option<Leaves> {
         let configuration = self.configuration.as_ref()?;
         let transaction = &self.creator.transaction;
         let mut trail = Trail::default();

@@ -14,7 +14,7 @@ use crate::mem::{DryRun, PhysMem};
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Purpose, Structure};
 use crate::perm::ACCESS_FLAG;
 use crate::transaction::{Outcome, Transaction};
-use crate::translate::Part;
+use crate::translate::Programmed;
 
 /// What tells entries of one cache apart. Ordered by context, then by address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +193,7 @@ impl Shadow {
     /// Translates by what the caches hold, changing nothing but them.
     pub(super) fn run<M: PhysMem + ?Sized>(
         &mut self,
-        part: &Part,
+        part: &Programmed,
         mem: &mut M,
         transaction: &Transaction,
         now: Now,

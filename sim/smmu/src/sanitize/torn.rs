@@ -22,7 +22,7 @@ use crate::observe::Structure;
 use crate::spec::cd::Cd;
 use crate::spec::ste::Ste;
 use crate::transaction::Transaction;
-use crate::translate::Part;
+use crate::translate::Programmed;
 
 const WORDS: usize = 8;
 
@@ -135,7 +135,7 @@ impl Found {
     }
 }
 
-fn ste_meaning(part: &Part, words: [u64; WORDS]) -> Option<StreamContext> {
+fn ste_meaning(part: &Programmed, words: [u64; WORDS]) -> Option<StreamContext> {
     let context = resolve_ste(&Ste::from_words(words), &part.config, part.regs.cr2()).ok()?;
     // What no stage is there for means nothing.
     Some(match context.action {
