@@ -5,7 +5,7 @@ use smmu::cache::{CacheConfig, Geometry, Replacement};
 use smmu::config::SmmuConfig;
 use smmu::sanitize::{Exposure, Hints, Kind, Sanitizer, SanitizerConfig, Staleness};
 
-use super::machine::{Machine, PAGE, Stages, guest_page};
+use super::machine::{Machine, PAGE, Stages, guest_page, ste_address, ste_words};
 
 const UNMAPPED: Kind = Kind::StaleTranslation(Staleness::Unmapped);
 
@@ -120,8 +120,8 @@ fn structures_beyond_the_bound_are_forgotten_oldest_first() {
             machine.read(stream, 0);
         }
         // Stage 2 of stream 5 is replaced while it is valid: VMID and table.
-        let ste = machine.ste(5, &spaces[1]);
-        machine.store(machine.ste_at(5), ste);
+        let ste = ste_words(5, &spaces[1]);
+        machine.store(ste_address(5), ste);
         machine.cfgi_ste(5);
         machine.sync();
         assert_eq!(machine.kinds().len(), kinds);

@@ -5,7 +5,9 @@ use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::sanitize::{Hints, Kind};
 
-use super::machine::{Machine, PAGE, Space, Stage, Stages, guest_page};
+use super::machine::{
+    Machine, PAGE, Space, Stage, Stages, cd_address, cd_words, guest_page, ste_address, ste_words,
+};
 
 const STREAM: u32 = 5;
 
@@ -26,7 +28,7 @@ fn machine(stages: Stages) -> (Machine, Space) {
 /// Stores some words of an STE; `invalidation` follows, if the step is to be seen.
 fn step(machine: &mut Machine, words: &[(u64, u64)]) {
     for &(index, word) in words {
-        machine.write(machine.ste_at(STREAM) + 8 * index, word);
+        machine.write(ste_address(STREAM) + 8 * index, word);
     }
     machine.cfgi_ste(STREAM);
     machine.sync();
@@ -38,9 +40,9 @@ fn an_ste_updated_in_steps_is_not_torn() {
     for stages in [Stages::One, Stages::Two, Stages::Both] {
         let (mut machine, space) = machine(stages);
         let bypass = [1 | 0b100 << 1, 1 << 44, 0, 0];
-        let cd = machine.cd(&space);
-        machine.store(machine.cd_at(STREAM), cd);
-        let ste = machine.ste(STREAM, &space).0;
+        let cd = cd_words(&space);
+        machine.store(cd_address(STREAM), cd);
+        let ste = ste_words(STREAM, &space).0;
         step(&mut machine, &[(1, bypass[1]), (2, 0), (3, 0)]);
         step(&mut machine, &[(0, bypass[0])]);
         // What bypass does not use, then the word that decides; and back.
@@ -69,14 +71,14 @@ fn tables_of_a_stream_that_was_detached_may_become_anothers() {
     let (mut machine, space) = machine(Stages::One);
     machine.attach(STREAM, &space);
     machine.read(STREAM, 0);
-    machine.write(machine.ste_at(STREAM), 0);
+    machine.write(ste_address(STREAM), 0);
     machine.cfgi_ste(STREAM);
     machine.sync();
     let other = machine.space(Stages::One, 2, 0);
-    let cd = machine.cd(&other);
-    machine.store(machine.cd_at(STREAM), cd);
-    let ste = machine.ste(STREAM, &other);
-    machine.store(machine.ste_at(STREAM), ste);
+    let cd = cd_words(&other);
+    machine.store(cd_address(STREAM), cd);
+    let ste = ste_words(STREAM, &other);
+    machine.store(ste_address(STREAM), ste);
     machine.cfgi_ste(STREAM);
     machine.sync();
     machine.read(STREAM, 0);

@@ -4,7 +4,7 @@
 use smmu::config::{Httu, SmmuConfig};
 use smmu::sanitize::{BrokenRule, Exposure, Hints, Kind, Staleness};
 
-use super::machine::{Space, Stage, Stages};
+use super::machine::{Space, Stage, Stages, cd_address, cd_words, ste_address, ste_words};
 use super::scene::{ANY, OTHER, PLANTINGS, STREAM, Scene, plant};
 
 #[test]
@@ -171,8 +171,8 @@ fn a_stage_2_page_unmapped_without_both_invalidations_is_stale_when_used() {
 #[test]
 fn a_configuration_changed_without_invalidation_is_stale_when_used() {
     plant(ANY, |scene| {
-        let at = scene.machine.ste_at(STREAM);
-        let cd = scene.machine.cd_at(STREAM);
+        let at = ste_address(STREAM);
+        let cd = cd_address(STREAM);
         match scene.random.below(4) {
             // Invalid.
             0 => scene.machine.write(at, 0),
@@ -199,10 +199,10 @@ fn a_valid_ste_without_invalidation_still_counts_as_invalid() {
         scene.machine.detach(STREAM);
         scene.machine.read(STREAM, scene.page);
         scene.machine.assert_silent();
-        let ste = scene.machine.ste(STREAM, &scene.space);
-        let cd = scene.machine.cd(&scene.space);
-        scene.machine.store(scene.machine.cd_at(STREAM), cd);
-        scene.machine.store(scene.machine.ste_at(STREAM), ste);
+        let ste = ste_words(STREAM, &scene.space);
+        let cd = cd_words(&scene.space);
+        scene.machine.store(cd_address(STREAM), cd);
+        scene.machine.store(ste_address(STREAM), ste);
         scene.machine.read(STREAM, scene.page);
         Kind::StaleConfiguration
     });
@@ -216,11 +216,11 @@ fn an_ste_or_cd_rewritten_while_valid_is_torn() {
             .space(Stages::One, 201 + scene.random.below(9), 201);
         other.stages = scene.random.pick(ANY);
         other.vmid = 201 + scene.random.below(9);
-        let other_ste = scene.machine.ste(STREAM, &other);
-        let at = scene.machine.ste_at(STREAM);
+        let other_ste = ste_words(STREAM, &other);
+        let at = ste_address(STREAM);
         if other.stages != Stages::Two {
-            let cd = scene.machine.cd(&other);
-            scene.machine.store(scene.machine.cd_at(STREAM), cd);
+            let cd = cd_words(&other);
+            scene.machine.store(cd_address(STREAM), cd);
         }
         if other.stages == Stages::Both {
             scene.machine.write(other.root2, 0x7fd);
@@ -266,7 +266,7 @@ fn a_transaction_between_invalidation_and_sync_is_found() {
 #[test]
 fn a_transaction_between_configuration_invalidation_and_sync_is_found() {
     plant(ANY, |scene| {
-        scene.machine.write(scene.machine.ste_at(STREAM), 0);
+        scene.machine.write(ste_address(STREAM), 0);
         scene.machine.cfgi_ste(STREAM);
         scene.machine.assert_silent();
         scene.machine.read(STREAM, scene.page);

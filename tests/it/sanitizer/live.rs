@@ -4,7 +4,9 @@
 use smmu::config::SmmuConfig;
 use smmu::sanitize::{BrokenRule, Hints, Kind};
 
-use super::machine::{BLOCK, Space, Stage, Stages, guest_page};
+use super::machine::{
+    BLOCK, Space, Stage, Stages, cd_address, cd_words, guest_page, ste_address, ste_words,
+};
 use super::scene::{OTHER, PLANTINGS, STREAM, Scene, plant};
 
 #[test]
@@ -50,12 +52,12 @@ fn stage_1_alone_and_nested_streams_must_not_share_a_vmid() {
             ..scene.space
         };
         // S2VMID tags stage 1 without stage 2, too (IHI 0070 §5.2).
-        let mut ste = scene.machine.ste(OTHER, &alone);
+        let mut ste = ste_words(OTHER, &alone);
         ste.set(143, 128, alone.vmid);
         scene.machine.detach(OTHER);
-        let cd = scene.machine.cd(&alone);
-        scene.machine.store(scene.machine.cd_at(OTHER), cd);
-        scene.machine.store(scene.machine.ste_at(OTHER), ste);
+        let cd = cd_words(&alone);
+        scene.machine.store(cd_address(OTHER), cd);
+        scene.machine.store(ste_address(OTHER), ste);
         scene.machine.cfgi_ste(OTHER);
         scene.machine.sync();
         scene.machine.assert_silent();

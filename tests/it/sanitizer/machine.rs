@@ -207,60 +207,6 @@ impl Machine {
         self.write(slot, output | S2_PAGE);
     }
 
-    pub(super) fn ste(&self, stream: u32, space: &Space) -> Words {
-        let mut ste = Words::default();
-        ste.bit(0, 1).set(109, 108, 1);
-        if space.stages != Stages::Two {
-            ste.address(55, 6, CDS + 64 * u64::from(stream));
-        }
-        if space.stages != Stages::One {
-            ste.set(143, 128, space.vmid)
-                .set(165, 160, 25)
-                .set(167, 166, 1)
-                .set(178, 176, 5)
-                .bit(179, 1)
-                .bit(186, 1)
-                .address(243, 196, space.root2);
-        }
-        if space.stages == Stages::Two && space.marks {
-            ste.bit(183, 1).bit(184, 1);
-        }
-        let config = match space.stages {
-            Stages::One => 0b101,
-            Stages::Two => 0b110,
-            Stages::Both => 0b111,
-        };
-        ste.set(3, 1, config);
-        ste
-    }
-
-    pub(super) fn cd(&self, space: &Space) -> Words {
-        let mut cd = Words::default();
-        cd.set(5, 0, 25)
-            .bit(30, 1)
-            .bit(31, 1)
-            .set(34, 32, 5)
-            .bit(41, 1)
-            .bit(45, 1)
-            .bit(46, 1)
-            .set(63, 48, space.asid)
-            .address(115, 68, space.root1);
-        // Attribute 0: Normal write-back. 1: Device-nGnRE. 2: Normal Non-cacheable.
-        cd.set(223, 192, 0x0044_04ff);
-        if space.marks {
-            cd.bit(43, 1).bit(42, 1);
-        }
-        cd
-    }
-
-    pub(super) fn ste_at(&self, stream: u32) -> u64 {
-        STRTAB + 64 * u64::from(stream)
-    }
-
-    pub(super) fn cd_at(&self, stream: u32) -> u64 {
-        CDS + 64 * u64::from(stream)
-    }
-
     /// Stores words 1 to 7, then word 0.
     pub(super) fn store(&mut self, pa: u64, words: Words) {
         for index in (0..8).rev() {
@@ -272,11 +218,11 @@ impl Machine {
     pub(super) fn attach(&mut self, stream: u32, space: &Space) {
         self.detach(stream);
         if space.stages != Stages::Two {
-            let cd = self.cd(space);
-            self.store(self.cd_at(stream), cd);
+            let cd = cd_words(space);
+            self.store(cd_address(stream), cd);
         }
-        let ste = self.ste(stream, space);
-        let at = self.ste_at(stream);
+        let ste = ste_words(stream, space);
+        let at = ste_address(stream);
         for index in 1..8 {
             self.write(at + 8 * index as u64, ste.0[index]);
         }
@@ -289,11 +235,11 @@ impl Machine {
 
     /// Makes `stream` use nothing, by the book.
     pub(super) fn detach(&mut self, stream: u32) {
-        self.write(self.ste_at(stream), 0);
+        self.write(ste_address(stream), 0);
         self.cfgi_ste(stream);
         self.sync();
-        if self.peek(self.cd_at(stream)) & 1 << 31 != 0 {
-            self.write(self.cd_at(stream), 0);
+        if self.peek(cd_address(stream)) & 1 << 31 != 0 {
+            self.write(cd_address(stream), 0);
         }
     }
 
@@ -425,6 +371,60 @@ impl Machine {
             .find(|finding| finding.kind == kind)
             .unwrap_or_else(|| panic!("no {kind} among {:?}", self.kinds()))
     }
+}
+
+pub(super) fn ste_words(stream: u32, space: &Space) -> Words {
+    let mut ste = Words::default();
+    ste.bit(0, 1).set(109, 108, 1);
+    if space.stages != Stages::Two {
+        ste.address(55, 6, CDS + 64 * u64::from(stream));
+    }
+    if space.stages != Stages::One {
+        ste.set(143, 128, space.vmid)
+            .set(165, 160, 25)
+            .set(167, 166, 1)
+            .set(178, 176, 5)
+            .bit(179, 1)
+            .bit(186, 1)
+            .address(243, 196, space.root2);
+    }
+    if space.stages == Stages::Two && space.marks {
+        ste.bit(183, 1).bit(184, 1);
+    }
+    let config = match space.stages {
+        Stages::One => 0b101,
+        Stages::Two => 0b110,
+        Stages::Both => 0b111,
+    };
+    ste.set(3, 1, config);
+    ste
+}
+
+pub(super) fn cd_words(space: &Space) -> Words {
+    let mut cd = Words::default();
+    cd.set(5, 0, 25)
+        .bit(30, 1)
+        .bit(31, 1)
+        .set(34, 32, 5)
+        .bit(41, 1)
+        .bit(45, 1)
+        .bit(46, 1)
+        .set(63, 48, space.asid)
+        .address(115, 68, space.root1);
+    // Attribute 0: Normal write-back. 1: Device-nGnRE. 2: Normal Non-cacheable.
+    cd.set(223, 192, 0x0044_04ff);
+    if space.marks {
+        cd.bit(43, 1).bit(42, 1);
+    }
+    cd
+}
+
+pub(super) fn ste_address(stream: u32) -> u64 {
+    STRTAB + 64 * u64::from(stream)
+}
+
+pub(super) fn cd_address(stream: u32) -> u64 {
+    CDS + 64 * u64::from(stream)
 }
 
 /// A frame that guests may use as intermediate page.

@@ -9,7 +9,7 @@ use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::sanitize::{Finding, Hints, Kind};
 
-use super::machine::{BLOCK, Machine, Space, Stages};
+use super::machine::{BLOCK, Machine, Space, Stages, ste_address, ste_words};
 
 const SCENARIO: &str = "```scenario\n";
 const REPORT: &str = "```report\n";
@@ -69,10 +69,10 @@ fn run(scenario: &str) -> String {
             "invalidate" => machine.tlbi_page(&space(), number(2)),
             "invalidate-configuration" => machine.cfgi_ste(stream()),
             "sync" => machine.sync(),
-            "clear-ste" => machine.write(machine.ste_at(stream()), 0),
+            "clear-ste" => machine.write(ste_address(stream()), 0),
             "rewrite-ste" => {
-                let ste = machine.ste(stream(), &spaces[words[2]]);
-                machine.store(machine.ste_at(stream()), ste);
+                let ste = ste_words(stream(), &spaces[words[2]]);
+                machine.store(ste_address(stream()), ste);
             }
             "read" => {
                 machine.read(stream(), number(2));

@@ -8,7 +8,10 @@ use smmu::transaction::{AccessKind, Outcome, Translation};
 
 use crate::support::bench::S2_PAGE;
 
-use super::machine::{BLOCK, Machine, PAGE, Random, Space, Stage, Stages, guest_page};
+use super::machine::{
+    BLOCK, Machine, PAGE, Random, Space, Stage, Stages, cd_address, cd_words, guest_page,
+    ste_address, ste_words,
+};
 
 const STREAMS: u32 = 3;
 const SPACES: usize = 3;
@@ -251,7 +254,7 @@ impl Program {
         let stream = self.random.below(STREAMS.into()) as u32;
         let index = self.random.below(SPACES as u64) as usize;
         let space = self.spaces[index];
-        let at = self.machine.ste_at(stream);
+        let at = ste_address(stream);
         self.machine.write(at, 0);
         self.invalidate_stream(stream);
         self.sometimes_access();
@@ -259,8 +262,8 @@ impl Program {
         if self.random.one_in(9) {
             return;
         }
-        let (ste, cd) = (self.machine.ste(stream, &space), self.machine.cd(&space));
-        self.machine.store(self.machine.cd_at(stream), cd);
+        let (ste, cd) = (ste_words(stream, &space), cd_words(&space));
+        self.machine.store(cd_address(stream), cd);
         for index in 1..8 {
             self.machine.write(at + 8 * index as u64, ste.0[index]);
         }
@@ -276,7 +279,7 @@ impl Program {
         let space = self.spaces[index];
         for stream in 0..STREAMS {
             if self.attached[stream as usize] == Some(index) {
-                let at = self.machine.ste_at(stream);
+                let at = ste_address(stream);
                 self.machine.write(at, 0);
                 self.invalidate_stream(stream);
                 self.attached[stream as usize] = None;
