@@ -24,6 +24,7 @@ pub mod regfile;
 mod smmu;
 pub mod spec;
 pub mod tables;
+pub mod timing;
 pub mod transaction;
 pub mod walk;
 
