@@ -158,7 +158,7 @@ impl<'a> Source<'a> {
             Kind::Binary(reader) => reader.read(),
             Kind::Recorded(reader) => reader.read(),
             Kind::Qemu(reader) => reader.read(),
-            Kind::Generated(generator) => Ok(generator.next()),
+            Kind::Generated(generator) => Ok(Iterator::next(generator.as_mut())),
         }
     }
 

@@ -401,7 +401,8 @@ fn agrees(expected: &Expected, outcome: &Outcome) -> bool {
 fn same_input(recorded: Option<[u64; 4]>, ours: Option<&Event>) -> bool {
     match (recorded, ours) {
         (Some(words), Some(event)) => {
-            words[0] >> 32 == u64::from(event.streamid()) && words[2] == event.inputaddr()
+            let ours = event.words();
+            words[0] >> 32 == ours[0] >> 32 && words[2] == ours[2]
         }
         _ => true,
     }

@@ -8,9 +8,8 @@ mod sections;
 mod setting;
 
 pub use sections::{
-    CacheSection, Commands, Completion, ConfigurationCache, Device, Events, Hazard, HazardMerge,
-    IndexBits, Link, MainTlb, Memory, MicroTlb, Policy, PointerWalks, Probes, Tbu, Tcu,
-    WalkCache, WalkCacheLayout,
+    Commands, Completion, ConfigurationCache, Device, Events, Hazard, HazardMerge, IndexBits, Link,
+    MainTlb, Memory, MicroTlb, Policy, Probes, Stage2Tlb, Tbu, Tcu, WalkCache, WalkCacheLayout,
 };
 pub use setting::{Field, Section, Setting, SettingError, Settings, Value};
 
@@ -35,6 +34,8 @@ crate::settings! {
         configuration_cache: ConfigurationCache,
         /// Its caches of table descriptors.
         walk_cache: WalkCache,
+        /// Its cache of translations by IPA.
+        stage2_tlb: Stage2Tlb,
         /// Memory as the TCU sees it.
         memory: Memory,
         /// Command queue and invalidation.

@@ -246,10 +246,10 @@ pub struct TcuCounts {
     pub walks_count: u64,
     /// Requests that found no free walk slot (0x91, buffered translations).
     pub buffered_count: u64,
-    /// Walk cache lookups by stage and level, level −1 first (0x80–0x8f).
-    pub walk_cache_lookups_count: [[u64; 5]; 2],
-    /// Walk cache misses, likewise.
-    pub walk_cache_misses_count: [[u64; 5]; 2],
+    /// Walk cache lookups by stage, all levels at once (0x80–0x8f).
+    pub walk_cache_lookups_count: [u64; 2],
+    /// Walk cache hits by stage and level of the deepest table found, level −1 first.
+    pub walk_cache_hits_count: [[u64; 5]; 2],
     /// Descriptor reads by stage and level, level −1 first.
     pub reads_by_level_count: [[u64; 5]; 2],
     /// Stage-2 TLB lookups by IPA.
@@ -272,4 +272,85 @@ pub struct TcuCounts {
     pub syncs_count: u64,
     /// Cycles from the start of each CMD_SYNC to its completion, summed.
     pub sync_cycles: u64,
+}
+
+/// Counts of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamCounts {
+    /// Transactions that are over.
+    pub transactions_count: u64,
+    /// Bytes of those that were translated.
+    pub transferred_bytes: u64,
+    /// Of these, how many by each way: see [`LatencyClass`].
+    pub by_class_count: [u64; 9],
+    /// Sum of their latencies.
+    pub latency_cycles: u64,
+    /// The longest.
+    pub latency_cycles_max: u64,
+    /// Descriptor reads for them.
+    pub walk_reads_count: u64,
+    /// STE and CD reads for them, and reads of the tables on the way.
+    pub configuration_reads_count: u64,
+    /// VMID last seen; `None` without a stage 2.
+    pub vmid: Option<u16>,
+    /// ASID last seen; `None` without a stage 1.
+    pub asid: Option<u16>,
+    /// Where the time went.
+    pub stack: LatencyStack,
+}
+
+/// Parties told apart in a matrix; the last is everybody else.
+pub const PARTIES: usize = 65;
+
+/// How much one party cost another: evictions, or cycles waited. Parties beyond the first 64 are
+/// counted together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    parties: Vec<u32>,
+    cells: Vec<u64>,
+    last: [(u32, usize); 2],
+}
+
+impl Default for Matrix {
+    fn default() -> Self {
+        Self {
+            parties: Vec::new(),
+            cells: vec![0; PARTIES * PARTIES],
+            last: [(u32::MAX, PARTIES - 1); 2],
+        }
+    }
+}
+
+impl Matrix {
+    fn place(&mut self, side: usize, party: u32) -> usize {
+        if self.last[side].0 == party {
+            return self.last[side].1;
+        }
+        let known = self.parties.iter().position(|&known| known == party);
+        let place = known.unwrap_or_else(|| {
+            if self.parties.len() < PARTIES - 1 {
+                self.parties.push(party);
+                self.parties.len() - 1
+            } else {
+                PARTIES - 1
+            }
+        });
+        self.last[side] = (party, place);
+        place
+    }
+
+    /// Adds what `by` cost `whom`.
+    pub(super) fn add(&mut self, by: u32, whom: u32, amount: u64) {
+        let (by, whom) = (self.place(0, by), self.place(1, whom));
+        self.cells[by * PARTIES + whom] += amount;
+    }
+
+    /// Every amount that is not zero: by whom, whom (`None` is everybody else), how much.
+    pub fn iter(&self) -> impl Iterator<Item = (Option<u32>, Option<u32>, u64)> + '_ {
+        let party = |place: usize| self.parties.get(place).copied();
+        let cells = self.cells.iter().enumerate();
+        cells.filter(|(_, amount)| **amount != 0).map(move |(at, amount)| {
+            (party(at / PARTIES), party(at % PARTIES), *amount)
+        })
+    }
 }

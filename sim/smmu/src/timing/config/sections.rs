@@ -70,29 +70,6 @@ choice! {
     }
 }
 
-choice! {
-    /// Whether stage-2 walks of table addresses use the walk caches.
-    PointerWalks {
-        /// They do.
-        Cached = "cached",
-        /// They read every level.
-        Uncached = "uncached",
-    }
-}
-
-/// Shape of a cache, whatever it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheSection {
-    /// Entries; 0 is no cache.
-    pub entries: u32,
-    /// Ways; 0 is fully associative.
-    pub ways: u32,
-    /// Which entry leaves.
-    pub policy: Policy,
-    /// Which set an entry goes to.
-    pub index: IndexBits,
-}
-
 /// Entries a cache may have.
 const MOST_ENTRIES: u32 = 1 << 20;
 /// A latency longer than this is a mistake in the file.
@@ -121,6 +98,8 @@ section! {
             "Cycles a transaction keeps the input port: one is accepted a cycle (MMU-600/700 are pipelined).";
         beat_bytes: u32 = 16, 1..=4096, "bytes",
             "Width of the data port: writes hold it for size/width beats. 16 bytes as in gem5; products have 64 to 512 bits.";
+        configurations: u32 = 64, 1..=4096, "entries",
+            "Streams whose configuration the TBU knows; MMU-600's micro TLB doubles as this cache. Looked up with the TLB, at no cost of its own.";
         output_cycles: u64 = 0, 0..=LONGEST, "cycles",
             "Cycles from translated to sent on. 0 counts translation only; gem5 counts 1 for its request port.";
         completion: Completion = Completion::Stream, (), "",
@@ -237,10 +216,22 @@ section! {
             "Time of a probe: 4 as in gem5.";
         lookups: u32 = 4, 1..=1024, "lookups",
             "Probes under way at once; lookups divided by latency start a cycle.";
-        pointer_walks: PointerWalks = PointerWalks::Cached, (), "",
-            "Stage-2 walks of table addresses use the caches too; gem5 leaves them out by default, which costs it most.";
-        stage2_entries: u32 = 0, 0..=MOST_ENTRIES, "entries",
-            "Final stage-2 translations kept by IPA; 0 leaves the cache out, as gem5 does by default.";
+    }
+}
+
+section! {
+    /// Translations by IPA in the TCU: of guests' tables, of CDs, and of final addresses.
+    Stage2Tlb {
+        entries: u32 = 256, 0..=MOST_ENTRIES, "entries",
+            "Entries; 0 leaves it out. MMU-600 keeps final stage-2 translations in its S2L3 walk cache of 256; gem5 leaves its IPA cache out.";
+        ways: u32 = 4, 0..=MOST_ENTRIES, "ways",
+            "Ways of a set, 0 for fully associative: MMU-600 documents 4.";
+        policy: Policy = Policy::RoundRobin, (), "",
+            "MMU-600 documents round robin in the TCU's caches.";
+        index: IndexBits = IndexBits::Hashed, (), "",
+            "Set choice: hashed.";
+        latency_cycles: u64 = 4, 0..=LONGEST, "cycles",
+            "Time of a lookup. With parallel probes it coincides with that of the walk caches; with serial ones it comes before it.";
     }
 }
 

@@ -1,0 +1,275 @@
+//! A translation buffer unit: ports, TLBs, and misses on their way.
+
+use super::super::config::{HazardMerge, TimingConfig};
+use super::super::resource::{Pipe, Slots};
+use super::super::scheduler::Sleeper;
+use super::super::statistics::TbuCounts;
+use super::flight::Lesson;
+use super::shape;
+use crate::cache::{
+    ConfigurationCache, ConfigurationEntry, Geometry, IpaEntry, Replacement, Tlb, VaEntry,
+};
+use crate::command::{Command, InvalidationScope, TlbTag};
+use crate::fetch::{Stage1Use, StreamAction};
+use crate::ids::{StreamId, SubstreamId};
+use crate::mem::PhysMem;
+use crate::transaction::{Outcome, Transaction};
+use crate::translate::{Part, StageKey, silent_abort};
+use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound, Walker};
+
+/// One TLB of a TBU: translations by VA, and by IPA for streams without a stage 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TbuTlb {
+    va: Tlb<VaEntry>,
+    ipa: Tlb<IpaEntry>,
+}
+
+impl TbuTlb {
+    fn new(geometry: &Geometry) -> Self {
+        Self {
+            va: Tlb::new(geometry),
+            ipa: Tlb::new(geometry),
+        }
+    }
+
+    pub(super) fn is_off(&self) -> bool {
+        self.va.is_off()
+    }
+
+    /// The outcome, if the TLB and the configuration suffice to say it.
+    #[inline]
+    pub(super) fn answer<M: PhysMem + ?Sized>(
+        &mut self,
+        part: &Part,
+        configuration: &ConfigurationEntry,
+        mem: &mut M,
+        transaction: &Transaction,
+    ) -> Option<(Outcome, Way)> {
+        let stream = configuration.stream.as_ref().ok()?;
+        let stage1 = configuration.stage1.as_ref().ok()?;
+        if let Stage1Use::Translates(s1) = stage1 {
+            let request = stream.request(transaction);
+            let key = StageKey::new(s1, transaction, request)?;
+            let place =
+                self.va
+                    .lookup(configuration.context, configuration.global, key.input())?;
+            let through = self
+                .va
+                .value(place)
+                .through(stream, s1, transaction, request)?;
+            let outcome = part.outcome(through, transaction, request);
+            return Some((outcome, Way::Tlb));
+        }
+        if stream.action == StreamAction::Abort {
+            return Some((silent_abort(transaction), Way::Nothing));
+        }
+        let request = stream.request(transaction);
+        let mut known = Known(None);
+        let way = if stream.s2.is_some() {
+            let context = configuration.stage2;
+            let input = transaction.address.get();
+            let place = self.ipa.lookup(context, context, input)?;
+            known.0 = Some(self.ipa.value(place).leaf(input));
+            Way::Tlb
+        } else {
+            Way::Nothing
+        };
+        let mut walker = Walker {
+            mem,
+            observer: &mut (),
+            cache: known,
+        };
+        let through = part.walk(&mut walker, stream, stage1, transaction, request);
+        Some((part.outcome(through, transaction, request), way))
+    }
+
+    /// Keeps what an answer taught. Gives the tags of what had to leave.
+    pub(super) fn learn(&mut self, lesson: &Lesson) -> Option<TlbTag> {
+        match *lesson {
+            Lesson::Nothing => None,
+            Lesson::Va {
+                context,
+                input,
+                size_log2,
+                entry,
+            } => self.va.insert(context, input, size_log2, entry),
+            Lesson::Ipa {
+                context,
+                input,
+                size_log2,
+                entry,
+            } => self.ipa.insert(context, input, size_log2, entry),
+        }
+    }
+
+    fn invalidate(&mut self, command: &Command, scope: InvalidationScope) -> u64 {
+        match command {
+            Command::Tlbi(tlbi) => {
+                self.va.invalidate(tlbi, scope) + self.ipa.invalidate(tlbi, scope)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// How a TBU could answer by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By a TLB entry.
+    Tlb,
+    /// Nothing translates the stream.
+    Nothing,
+}
+
+/// A walker's view of one stage-2 translation and nothing else.
+struct Known(Option<Stage2Leaf>);
+
+impl Lookaside for Known {
+    fn stage1_table(&mut self, _: u64) -> Option<TableFound> {
+        None
+    }
+    fn fill_stage1_table(
+        &mut self,
+        _: u64,
+        _: u8,
+        _: &crate::walk::params::TableParams,
+        _: TableFound,
+    ) {
+    }
+    fn stage2_table(&mut self, _: u64) -> Option<TableFound> {
+        None
+    }
+    fn fill_stage2_table(
+        &mut self,
+        _: u64,
+        _: u8,
+        _: &crate::walk::params::TableParams,
+        _: TableFound,
+    ) {
+    }
+    fn stage2(&mut self, _: crate::addr::Ipa) -> Option<Stage2Leaf> {
+        self.0
+    }
+    fn fill_stage2(&mut self, _: &Stage2, _: crate::addr::Ipa, _: &Stage2Leaf) {}
+    fn enter_stage2(&mut self, _: crate::cache::Context) {}
+    fn report(&mut self, _: impl FnMut(&crate::observe::CacheEvent)) {}
+}
+
+/// A miss that later ones can wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Miss {
+    stream: StreamId,
+    substream: Option<SubstreamId>,
+    page: u64,
+    is_used: bool,
+    waiters: Vec<Sleeper>,
+}
+
+/// Pages that misses are compared by: the smallest granule.
+const PAGE_LOG2: u32 = 12;
+
+/// What becomes of a miss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hazard {
+    /// It waits for another.
+    Waits,
+    /// Others can wait for it, under this number.
+    Leads(u32),
+    /// It goes alone.
+    Alone,
+}
+
+/// The unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tbu {
+    pub(super) slots: Slots,
+    pub(super) port: Pipe,
+    pub(super) micro_pipe: Pipe,
+    pub(super) main_pipe: Pipe,
+    pub(super) up: Pipe,
+    pub(super) down: Pipe,
+    pub(super) output: Pipe,
+    pub(super) micro: TbuTlb,
+    pub(super) main: TbuTlb,
+    pub(super) configurations: ConfigurationCache,
+    misses: Vec<Miss>,
+    used_misses: u32,
+    pub(super) counts: TbuCounts,
+}
+
+impl Tbu {
+    pub(super) fn new(config: &TimingConfig) -> Self {
+        let micro = &config.micro_tlb;
+        let main = &config.main_tlb;
+        let seed = config.memory.seed;
+        let configurations = Geometry::new(config.tbu.configurations, 0, Replacement::RoundRobin);
+        let merged = match config.hazard.merge {
+            HazardMerge::Translation => config.hazard.entries,
+            HazardMerge::Off => 0,
+        };
+        let free = Miss {
+            stream: StreamId::new(0),
+            substream: None,
+            page: 0,
+            is_used: false,
+            waiters: Vec::new(),
+        };
+        Self {
+            slots: Slots::new(config.tbu.slots),
+            port: Pipe::new(1),
+            micro_pipe: Pipe::new(micro.lookups),
+            main_pipe: Pipe::new(main.lookups),
+            up: Pipe::new(1),
+            down: Pipe::new(1),
+            output: Pipe::new(1),
+            micro: TbuTlb::new(&shape(micro.entries, micro.ways, micro.policy, micro.index, seed)),
+            main: TbuTlb::new(&shape(main.entries, main.ways, main.policy, main.index, seed)),
+            configurations: ConfigurationCache::new(&configurations),
+            misses: vec![free; merged as usize],
+            used_misses: 0,
+            counts: TbuCounts::default(),
+        }
+    }
+
+    /// Lets a miss wait for one of the same page, or be waited for.
+    pub(super) fn miss(&mut self, sleeper: Sleeper, transaction: &Transaction) -> Hazard {
+        let page = transaction.address.get() >> PAGE_LOG2;
+        let (stream, substream) = (transaction.stream, transaction.substream);
+        let mut free = None;
+        for (place, miss) in self.misses.iter_mut().enumerate() {
+            if !miss.is_used {
+                free = free.or(Some(place));
+            } else if miss.page == page && miss.stream == stream && miss.substream == substream {
+                miss.waiters.push(sleeper);
+                return Hazard::Waits;
+            }
+        }
+        let Some(place) = free else {
+            return Hazard::Alone;
+        };
+        let miss = &mut self.misses[place];
+        miss.stream = stream;
+        miss.substream = substream;
+        miss.page = page;
+        miss.is_used = true;
+        self.used_misses += 1;
+        Hazard::Leads(place as u32)
+    }
+
+    /// Ends a miss: those who waited for it, in the order they came, are moved to `woken`.
+    pub(super) fn answered(&mut self, place: u32, woken: &mut Vec<Sleeper>) {
+        let miss = &mut self.misses[place as usize];
+        miss.is_used = false;
+        self.used_misses -= 1;
+        woken.append(&mut miss.waiters);
+    }
+
+    /// Carries out an invalidation. Gives the number of entries that went.
+    pub(super) fn invalidate(&mut self, command: &Command, scope: InvalidationScope) -> u64 {
+        let removed = self.micro.invalidate(command, scope)
+            + self.main.invalidate(command, scope)
+            + self.configurations.invalidate(command);
+        self.counts.invalidated_count += removed;
+        removed
+    }
+}
