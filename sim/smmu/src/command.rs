@@ -8,7 +8,10 @@ mod tlbi;
 mod tests;
 
 pub use illegal::IllegalCommand;
-pub use tlbi::{AsidScope, TlbTag, Tlbi, TlbiAddress, TlbiRegime, TlbiStage, VmidMask, canonical};
+pub use tlbi::{
+    AsidScope, EntryKind, InvalidationScope, TlbTag, Tlbi, TlbiAddress, TlbiRegime, TlbiStage,
+    VmidMask, canonical,
+};
 
 use crate::config::{SmmuConfig, StallModel};
 use crate::ids::{StreamId, SubstreamId};

@@ -205,13 +205,22 @@ fn edge_156_an_ste_goes_with_its_cds() {
 const PAGE: TlbTag = TlbTag {
     world: StreamWorld::El1,
     is_ipa: false,
-    vmid: Some(Vmid::new(5)),
+    vmid: Vmid::new(5),
     asid: Some(Asid::new(7)),
     input: 0x1234_5000,
+    span_log2: 12,
     leaf_log2: 12,
     granule_log2: 12,
-    level: 3,
+    kind: EntryKind::Leaf { level: 3 },
 };
+
+/// CR0.VMW and CR2.E2H.
+fn scope(vmw: u8, e2h: bool) -> InvalidationScope {
+    InvalidationScope {
+        vmid_mask: VmidMask::from_vmw(vmw),
+        e2h,
+    }
+}
 
 /// What each command removes, by the table of reference 7.3: NS-EL1 page, the same global, another
 /// VMID, another ASID, another address, IPA entry, EL2, EL2-E2H with ASID 7, that global.
@@ -220,19 +229,19 @@ fn edge_147_149_155_scopes_are_those_of_the_table() {
     let global = TlbTag { asid: None, ..PAGE };
     let el2 = TlbTag {
         world: StreamWorld::El2,
-        vmid: None,
+        vmid: Vmid::new(0),
         ..global
     };
     let e2h = TlbTag {
         world: StreamWorld::El2E2h,
-        vmid: None,
+        vmid: Vmid::new(0),
         ..PAGE
     };
     let tags = [
         PAGE,
         global,
         TlbTag {
-            vmid: Some(Vmid::new(6)),
+            vmid: Vmid::new(6),
             ..PAGE
         },
         TlbTag {
@@ -272,7 +281,7 @@ fn edge_147_149_155_scopes_are_those_of_the_table() {
             let found: String = tags
                 .iter()
                 .map(|tag| {
-                    if tlbi.covers(tag, VmidMask::from_vmw(0), e2h) {
+                    if tlbi.covers(tag, scope(0, e2h)) {
                         '1'
                     } else {
                         '0'
@@ -290,11 +299,11 @@ fn edge_154_vmw_leaves_low_bits_of_the_vmid_out() {
     for (vmw, low) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 1), (7, 1)] {
         for vmid in 0..64u16 {
             let tag = TlbTag {
-                vmid: Some(Vmid::new(vmid)),
+                vmid: Vmid::new(vmid),
                 ..PAGE
             };
             let same = vmid / low == 5 / low;
-            assert_eq!(all.covers(&tag, VmidMask::from_vmw(vmw), false), same);
+            assert_eq!(all.covers(&tag, scope(vmw, false)), same);
         }
     }
 }
@@ -317,7 +326,7 @@ fn a_single_address_removes_its_block_whatever_the_size() {
             leaf_log2,
             ..PAGE
         };
-        assert_eq!(tlbi.covers(&tag, VmidMask::from_vmw(0), false), covered);
+        assert_eq!(tlbi.covers(&tag, scope(0, false)), covered);
     }
 }
 
@@ -330,7 +339,7 @@ fn upper_addresses_match_with_any_top_byte() {
     assert_eq!(upper.input, 0xffff_ffff_ffff_f000);
     for address in [0xffff_ffff_ffff_f000u64, 0x12ff_ffff_ffff_f000] {
         let tlbi = tlbi(command(0x13, &[(47, 32, 5), (127, 76, address >> 12)]));
-        assert!(tlbi.covers(&upper, VmidMask::from_vmw(0), false));
+        assert!(tlbi.covers(&upper, scope(0, false)));
     }
 }
 
@@ -363,15 +372,15 @@ fn edge_151_153_ranges_cover_their_granules() {
                     ..PAGE
                 };
                 let inside = (64..64 + count).contains(&page);
-                let mask = VmidMask::from_vmw(0);
-                assert_eq!(any_level.covers(&tag, mask, false), inside, "{page}");
+                let scope = scope(0, false);
+                assert_eq!(any_level.covers(&tag, scope), inside, "{page}");
                 // Level 3 leaves and other granules are not asked for.
-                assert!(!level2.covers(&tag, mask, false));
+                assert!(!level2.covers(&tag, scope));
                 let other = TlbTag {
                     granule_log2: 18,
                     ..tag
                 };
-                assert!(!any_level.covers(&other, mask, false));
+                assert!(!any_level.covers(&other, scope));
             }
         }
     }
@@ -415,4 +424,32 @@ fn the_largest_range_ends_at_the_last_address() {
         panic!();
     };
     assert_eq!(last, u64::MAX);
+}
+
+#[test]
+fn edge_150_tables_stay_under_leaf_and_go_without_it() {
+    let table = TlbTag {
+        span_log2: 21,
+        leaf_log2: 21,
+        input: 0x1220_0000,
+        kind: EntryKind::Table { level: 2 },
+        ..PAGE
+    };
+    let fields = [(47, 32, 5), (63, 48, 7), (127, 76, 0x12345)];
+    for (leaf, goes) in [(1, false), (0, true)] {
+        let mut by_address = fields.to_vec();
+        by_address.push((64, 64, leaf));
+        let mut by_range = by_address.clone();
+        // A level hint is about leaves: tables on the way to them go all the same.
+        by_range.extend([(75, 74, 1), (73, 72, 3)]);
+        for fields in [by_address, by_range] {
+            assert_eq!(
+                tlbi(command(0x12, &fields)).covers(&table, scope(0, false)),
+                goes
+            );
+        }
+    }
+    for opcode in [0x10, 0x11, 0x28, 0x30] {
+        assert!(tlbi(command(opcode, &fields)).covers(&table, scope(0, false)));
+    }
 }

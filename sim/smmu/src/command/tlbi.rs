@@ -89,20 +89,45 @@ pub struct TlbTag {
     pub world: StreamWorld,
     /// Looked up by IPA, not by VA.
     pub is_ipa: bool,
-    /// VMID; `None` on a part without stage 2, and outside NS-EL1.
-    pub vmid: Option<Vmid>,
+    /// VMID; 0 on a part without stage 2, and outside NS-EL1.
+    pub vmid: Vmid,
     /// ASID; `None` for a global entry.
     pub asid: Option<Asid>,
-    /// An address of the block or page that the entry's leaf descriptor translates; a VA with bits
-    /// \[63:56\] like bit 55, as [`canonical`] makes it.
+    /// First address of the entry; a VA with bits \[63:56\] like bit 55, as [`canonical`] makes it.
     pub input: u64,
+    /// log2 of its size.
+    pub span_log2: u8,
     /// log2 of the size of that block or page. The entry may cover less of it, where the other
     /// stage has smaller pages; it goes with the descriptor.
     pub leaf_log2: u8,
     /// log2 of the granule of the leaf's table.
     pub granule_log2: u8,
-    /// Level of the leaf.
-    pub level: i8,
+    /// Leaf or table.
+    pub kind: EntryKind,
+}
+
+/// What an entry was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A block or page.
+    Leaf {
+        /// Level of its descriptor.
+        level: i8,
+    },
+    /// A Table descriptor.
+    Table {
+        /// Level of its descriptor.
+        level: i8,
+    },
+}
+
+/// Register fields that decide what a TLB invalidation reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InvalidationScope {
+    /// CR0.VMW.
+    pub vmid_mask: VmidMask,
+    /// CR2.E2H.
+    pub e2h: bool,
 }
 
 /// A VA with its top byte like bit 55: the byte is ignored under TBI, and no translation exists
@@ -116,6 +141,9 @@ pub fn canonical(va: u64) -> u64 {
 pub struct VmidMask(u16);
 
 impl VmidMask {
+    /// Every bit is compared.
+    pub const EXACT: Self = Self(!0);
+
     /// CR0.VMW; values from 5 on act as 0 (IHI 0070 §6.3.9).
     pub fn from_vmw(vmw: u8) -> Self {
         Self(match vmw {
@@ -183,24 +211,31 @@ impl Tlbi {
     }
 
     /// Whether `entry` must go: exactly what the architecture requires, and no more.
-    pub fn covers(&self, entry: &TlbTag, mask: VmidMask, cr2_e2h: bool) -> bool {
+    pub fn covers(&self, entry: &TlbTag, scope: InvalidationScope) -> bool {
         let stage = match self.stage {
             TlbiStage::Stage1 => !entry.is_ipa,
             TlbiStage::Stage2 => entry.is_ipa,
             TlbiStage::Both => true,
         };
-        let world = match (self.regime, entry.world) {
+        let vmid = self
+            .vmid
+            .is_none_or(|named| scope.vmid_mask.matches(named, entry.vmid));
+        stage
+            && vmid
+            && self.covers_world(entry.world, scope)
+            && self.covers_asid(entry)
+            && self.address.covers(entry)
+    }
+
+    /// Whether entries of `world` can be meant.
+    pub(crate) fn covers_world(&self, world: StreamWorld, scope: InvalidationScope) -> bool {
+        match (self.regime, world) {
             (TlbiRegime::El1, world) => world == StreamWorld::El1,
-            (TlbiRegime::El2, StreamWorld::El2) => !cr2_e2h,
-            (TlbiRegime::El2, StreamWorld::El2E2h) => cr2_e2h,
+            (TlbiRegime::El2, StreamWorld::El2) => !scope.e2h,
+            (TlbiRegime::El2, StreamWorld::El2E2h) => scope.e2h,
             (TlbiRegime::AnyEl2, StreamWorld::El2 | StreamWorld::El2E2h) => true,
             (TlbiRegime::El2 | TlbiRegime::AnyEl2, StreamWorld::El1) => false,
-        };
-        let vmid = match (self.vmid, entry.vmid) {
-            (Some(named), Some(tag)) => mask.matches(named, tag),
-            _ => true,
-        };
-        stage && world && vmid && self.covers_asid(entry) && self.address.covers(entry)
+        }
     }
 
     fn covers_asid(&self, entry: &TlbTag) -> bool {
@@ -252,18 +287,27 @@ impl TlbiAddress {
             .checked_shl(entry.leaf_log2.into())
             .map_or(u64::MAX, |size| size - 1);
         let (start, end) = (entry.input & !below, entry.input | below);
+        let keeps_tables =
+            |leaf| leaf == Leaf::Only && matches!(entry.kind, EntryKind::Table { .. });
         match *self {
             Self::All => true,
-            Self::Single { address, .. } => (start..=end).contains(&address),
+            Self::Single { address, leaf } => {
+                !keeps_tables(leaf) && (start..=end).contains(&address)
+            }
             Self::Range {
                 first,
                 last,
                 granule_log2,
                 level,
-                ..
+                leaf,
             } => {
-                granule_log2 == entry.granule_log2
-                    && level.is_none_or(|level| level == entry.level)
+                let at_level = match entry.kind {
+                    EntryKind::Leaf { level: at } => level.is_none_or(|level| level == at),
+                    EntryKind::Table { .. } => true,
+                };
+                !keeps_tables(leaf)
+                    && at_level
+                    && granule_log2 == entry.granule_log2
                     && start <= last
                     && first <= end
             }
