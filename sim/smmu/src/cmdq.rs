@@ -151,7 +151,7 @@ impl Smmu {
         Ok((command, removed))
     }
 
-    fn execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
+    pub(crate) fn execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
         &mut self,
         mem: &mut M,
         endpoints: &mut E,

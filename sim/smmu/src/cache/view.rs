@@ -2,10 +2,9 @@
 
 use super::entry::{IpaEntry, Stage2Part, WalkEntry};
 use super::{ConfigurationEntry, Context, ContiguousHint, Place, Tlb, WalkCaches};
-use crate::addr::{Ipa, Pa};
+use crate::addr::Ipa;
 use crate::observe::{CacheEvent, CacheKind, CacheTag};
 use crate::perm::ACCESS_FLAG;
-use crate::transaction::AccessKind;
 use crate::walk::params::{TableParams, contiguous_log2};
 use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound};
 
@@ -160,16 +159,7 @@ impl Lookaside for CacheView<'_> {
         let context = self.stage2_context;
         let place = self.stage2.lookup(context, context, ipa.get());
         Self::hit(&mut self.events, CacheKind::Stage2Tlb, self.stage2, place);
-        let entry = self.stage2.value(place?);
-        let below = (1u64 << entry.stage2.leaf_log2) - 1;
-        Some(Stage2Leaf {
-            pa: Pa::new(entry.output | ipa.get() & below),
-            descriptor: entry.stage2.descriptor,
-            span_log2: entry.span_log2,
-            kind: AccessKind::Read,
-            level: entry.stage2.level,
-            granule_log2: entry.stage2.granule_log2,
-        })
+        Some(self.stage2.value(place?).leaf(ipa))
     }
 
     fn fill_stage2(&mut self, s2: &Stage2, ipa: Ipa, leaf: &Stage2Leaf) {
@@ -191,6 +181,10 @@ impl Lookaside for CacheView<'_> {
             key,
             entry,
         );
+    }
+
+    fn enter_stage2(&mut self, context: Context) {
+        self.stage2_context = context;
     }
 
     fn report(&mut self, see: impl FnMut(&CacheEvent)) {

@@ -115,6 +115,13 @@ impl Scheduler {
         }
     }
 
+    /// Moves time on to `time`, at or before which nobody is to be woken.
+    #[inline(always)]
+    pub(super) fn advance(&mut self, time: Cycle) {
+        debug_assert!(time >= self.now && self.peek().is_none_or(|next| time < next));
+        self.now = time;
+    }
+
     /// The next wake-up; time moves on to it.
     #[inline(always)]
     pub(super) fn pop(&mut self) -> Option<(Cycle, Sleeper)> {

@@ -15,7 +15,6 @@ use crate::addr::{Ipa, Pa};
 use crate::cache::{CacheView, Context, IpaEntry, Stage2Part, WalkEntry, stage2_part};
 use crate::observe::{Access, Action, CacheEvent, Observer, Structure};
 use crate::perm::ACCESS_FLAG;
-use crate::transaction::AccessKind;
 use crate::walk::params::TableParams;
 use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound};
 
@@ -49,7 +48,6 @@ pub(super) enum Fill {
         context: Context,
         ipa: u64,
         entry: IpaEntry,
-        leaf: Stage2Leaf,
     },
 }
 
@@ -231,14 +229,8 @@ impl Lookaside for TimedView<'_, '_> {
                 context,
                 ipa: at,
                 entry,
-                leaf,
             } if *context == wanted && (at ^ ipa.get()) >> entry.stage2.leaf_log2 == 0 => {
-                let below = (1u64 << entry.stage2.leaf_log2) - 1;
-                Some(Stage2Leaf {
-                    pa: Pa::new(entry.output | ipa.get() & below),
-                    kind: AccessKind::Read,
-                    ..*leaf
-                })
+                Some(entry.leaf(ipa))
             }
             _ => None,
         });
@@ -271,12 +263,11 @@ impl Lookaside for TimedView<'_, '_> {
                 span_log2: leaf.span_log2,
                 stage2: part,
             },
-            leaf: *leaf,
         });
     }
 
     fn enter_stage2(&mut self, context: Context) {
-        self.view.enter_stage2(context);
+        self.view.stage2_context = context;
     }
 
     fn report(&mut self, _see: impl FnMut(&CacheEvent)) {}

@@ -6,15 +6,19 @@ use super::super::scheduler::Sleeper;
 use super::super::statistics::TbuCounts;
 use super::flight::Lesson;
 use super::shape;
+use crate::addr::Ipa;
 use crate::cache::{
-    ConfigurationCache, ConfigurationEntry, Geometry, IpaEntry, Replacement, Tlb, VaEntry,
+    Context, ConfigurationCache, ConfigurationEntry, Geometry, IpaEntry, Replacement, Tlb, VaEntry,
 };
 use crate::command::{Command, InvalidationScope, TlbTag};
 use crate::fetch::{Stage1Use, StreamAction};
 use crate::ids::{StreamId, SubstreamId};
 use crate::mem::PhysMem;
+use crate::observe::CacheEvent;
 use crate::transaction::{Outcome, Transaction};
-use crate::translate::{Part, StageKey, silent_abort};
+use crate::translate::hit::StageKey;
+use crate::translate::{Part, silent_abort};
+use crate::walk::params::TableParams;
 use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound, Walker};
 
 /// One TLB of a TBU: translations by VA, and by IPA for streams without a stage 1.
@@ -52,7 +56,7 @@ impl TbuTlb {
             let key = StageKey::new(s1, transaction, request)?;
             let place =
                 self.va
-                    .lookup(configuration.context, configuration.global, key.input())?;
+                    .lookup(configuration.context, configuration.global, key.input)?;
             let through = self
                 .va
                 .value(place)
@@ -69,7 +73,7 @@ impl TbuTlb {
             let context = configuration.stage2;
             let input = transaction.address.get();
             let place = self.ipa.lookup(context, context, input)?;
-            known.0 = Some(self.ipa.value(place).leaf(input));
+            known.0 = Some(self.ipa.value(place).leaf(Ipa::new(input)));
             Way::Tlb
         } else {
             Way::Nothing
@@ -81,6 +85,41 @@ impl TbuTlb {
         };
         let through = part.walk(&mut walker, stream, stage1, transaction, request);
         Some((part.outcome(through, transaction, request), way))
+    }
+
+    /// What the entry for a transaction could teach another TLB.
+    fn lesson(&mut self, configuration: &ConfigurationEntry, transaction: &Transaction) -> Lesson {
+        let input = transaction.address.get();
+        let Ok(Stage1Use::Translates(s1)) = &configuration.stage1 else {
+            let context = configuration.stage2;
+            return match self.ipa.lookup(context, context, input) {
+                Some(place) => {
+                    let entry = *self.ipa.value(place);
+                    Lesson::Ipa {
+                        context,
+                        input,
+                        size_log2: entry.stage2.leaf_log2,
+                        entry,
+                    }
+                }
+                None => Lesson::Nothing,
+            };
+        };
+        let input = s1.half(input).key(input);
+        let (context, global) = (configuration.context, configuration.global);
+        match self.va.lookup(context, global, input) {
+            Some(place) => {
+                let entry = *self.va.value(place);
+                let context = if entry.is_global() { global } else { context };
+                Lesson::Va {
+                    context,
+                    input,
+                    size_log2: entry.entry_log2,
+                    entry,
+                }
+            }
+            None => Lesson::Nothing,
+        }
     }
 
     /// Keeps what an answer taught. Gives the tags of what had to leave.
@@ -128,31 +167,17 @@ impl Lookaside for Known {
     fn stage1_table(&mut self, _: u64) -> Option<TableFound> {
         None
     }
-    fn fill_stage1_table(
-        &mut self,
-        _: u64,
-        _: u8,
-        _: &crate::walk::params::TableParams,
-        _: TableFound,
-    ) {
-    }
+    fn fill_stage1_table(&mut self, _: u64, _: u8, _: &TableParams, _: TableFound) {}
     fn stage2_table(&mut self, _: u64) -> Option<TableFound> {
         None
     }
-    fn fill_stage2_table(
-        &mut self,
-        _: u64,
-        _: u8,
-        _: &crate::walk::params::TableParams,
-        _: TableFound,
-    ) {
-    }
-    fn stage2(&mut self, _: crate::addr::Ipa) -> Option<Stage2Leaf> {
+    fn fill_stage2_table(&mut self, _: u64, _: u8, _: &TableParams, _: TableFound) {}
+    fn stage2(&mut self, _: Ipa) -> Option<Stage2Leaf> {
         self.0
     }
-    fn fill_stage2(&mut self, _: &Stage2, _: crate::addr::Ipa, _: &Stage2Leaf) {}
-    fn enter_stage2(&mut self, _: crate::cache::Context) {}
-    fn report(&mut self, _: impl FnMut(&crate::observe::CacheEvent)) {}
+    fn fill_stage2(&mut self, _: &Stage2, _: Ipa, _: &Stage2Leaf) {}
+    fn enter_stage2(&mut self, _: Context) {}
+    fn report(&mut self, _: impl FnMut(&CacheEvent)) {}
 }
 
 /// A miss that later ones can wait for.
@@ -254,6 +279,20 @@ impl Tbu {
         miss.is_used = true;
         self.used_misses += 1;
         Hazard::Leads(place as u32)
+    }
+
+    /// A hit of the main TLB goes into the micro TLB.
+    pub(super) fn promote(&mut self, transaction: &Transaction) {
+        if self.micro.is_off() {
+            return;
+        }
+        let known = self
+            .configurations
+            .lookup(transaction.stream, transaction.substream);
+        if let Some(known) = known {
+            let lesson = self.main.lesson(known, transaction);
+            self.micro.learn(&lesson);
+        }
     }
 
     /// Ends a miss: those who waited for it, in the order they came, are moved to `woken`.

@@ -1,0 +1,623 @@
+//! The way of a request through the TCU: configuration, walk, and the answer back to its TBU.
+
+use std::cell::RefCell;
+
+use super::super::operation::Workload;
+use super::super::probe::{Probe, Track};
+use super::super::resource::Grant;
+use super::super::scheduler::Cycle;
+use super::super::statistics::{Cause, LatencyClass};
+use super::super::steps::{Fill, Recorder, Step, TimedView, WalkStage, level_index};
+use super::flight::{Lesson, Luggage, State};
+use super::{FIRST, Machine, Play};
+use crate::cache::{
+    CacheView, ConfigurationEntry, Context, ContiguousHint, IpaEntry, TlbStructure, stage2_part,
+    tag_of,
+};
+use crate::command::Command;
+use crate::fault::{Cause as FaultCause, Raised};
+use crate::fetch::{Stage1Use, StreamAction};
+use crate::mem::PhysMem;
+use crate::observe::Structure;
+use crate::perm::{ACCESS_FLAG, Request};
+use crate::transaction::{Outcome, Path};
+use crate::translate::hit::{StageKey, learned};
+use crate::translate::{Through, silent_abort};
+use crate::walk::Walker;
+
+/// How far the steps of a walk or fetch have come.
+enum Played {
+    /// The next step is due then.
+    Until(Cycle),
+    /// All are done.
+    Done,
+}
+
+/// Whose steps they are: decides what their time is charged to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Walk,
+    Fetch,
+}
+
+impl<M: PhysMem, P: Probe> Machine<M, P> {
+    /// The request has reached the TCU.
+    pub(super) fn at_tcu(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.flights[id as usize].state = State::Requested;
+        match self.requests.acquire(id, now) {
+            Grant::Held => self.requested(id, now),
+            Grant::InLine => None,
+        }
+    }
+
+    /// It has a request slot: the configuration cache is asked.
+    pub(super) fn requested(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.charge(id, Cause::RequestSlot, now);
+        self.tcu.requests_count += 1;
+        self.flights[id as usize].state = State::Configuration;
+        if self.smmu.caches.configuration.is_off() {
+            return self.configuration(id, now);
+        }
+        let latency = self.config.configuration_cache.latency_cycles;
+        let done = self.configuration_pipe.start(now, latency) + latency;
+        self.charge(id, Cause::ConfigurationCache, done);
+        Some(done)
+    }
+
+    /// The configuration cache has answered.
+    pub(super) fn configuration(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.charge(id, Cause::ConfigurationSlot, now);
+        let flight = &mut self.flights[id as usize];
+        let transaction = flight.arrival.transaction;
+        flight.fetched = self.commands.sequence();
+        self.tcu.configuration_lookups_count += 1;
+        let known = self
+            .smmu
+            .caches
+            .configuration
+            .lookup(transaction.stream, transaction.substream);
+        if let Some(entry) = known {
+            self.luggage[id as usize] = Luggage {
+                configuration: *entry,
+                keep: true,
+                lesson: Lesson::Nothing,
+            };
+            return self.configured(id, now);
+        }
+        self.tcu.configuration_misses_count += 1;
+        flight.class = LatencyClass::Configuration;
+        // Another fetch of the same configuration serves this one too.
+        let flights = &self.flights;
+        let same = self.fetching.iter_mut().find(|(leader, _)| {
+            let other = &flights[*leader as usize].arrival.transaction;
+            other.stream == transaction.stream && other.substream == transaction.substream
+        });
+        if let Some((_, waiters)) = same {
+            self.tcu.configuration_merged_count += 1;
+            waiters.push(id);
+            return None;
+        }
+        self.fetching.push((id, Vec::new()));
+        self.flights[id as usize].state = State::Fetching;
+        match self.configuration_slots.acquire(id, now) {
+            Grant::Held => self.fetching(id, now),
+            Grant::InLine => None,
+        }
+    }
+
+    /// It has a configuration slot: STE and CD are read, at this instant, and charged afterwards.
+    pub(super) fn fetching(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.charge(id, Cause::ConfigurationSlot, now);
+        let slot = self.free_fetches.pop().expect("a slot for each grant");
+        let flight = &mut self.flights[id as usize];
+        flight.slot = slot;
+        flight.state = State::FetchSteps;
+        flight.fetched = self.commands.sequence();
+        let transaction = flight.arrival.transaction;
+        let play = &mut self.plays[slot as usize];
+        play.began = self.commands.sequence();
+        (play.start, play.next) = (now, 0);
+        play.fills.clear();
+        let mut steps = std::mem::take(&mut play.steps);
+        steps.clear();
+        let tape = RefCell::new(steps);
+        let caches = &mut self.smmu.caches;
+        let mut walker = Walker {
+            mem: &mut self.mem,
+            observer: &mut Recorder { tape: &tape },
+            cache: TimedView {
+                view: CacheView {
+                    walk: &mut caches.walk,
+                    stage2: &mut caches.stage2,
+                    contiguous: ContiguousHint::Used,
+                    stage1_context: Context::default(),
+                    stage2_context: Context::default(),
+                    events: None,
+                },
+                tape: &tape,
+                fills: &mut play.fills,
+                counts: &mut self.tcu,
+                costs: self.costs,
+                pending_cycles: 0,
+            },
+        };
+        let fetched = self.smmu.part.fetch_by(&mut walker, &transaction);
+        play.steps = tape.into_inner();
+        let luggage = &mut self.luggage[id as usize];
+        luggage.lesson = Lesson::Nothing;
+        match fetched {
+            Ok(entry) => {
+                luggage.configuration = entry;
+                luggage.keep = true;
+            }
+            Err(fault) => {
+                let request = fault.request();
+                let part = &self.smmu.part;
+                self.flights[id as usize].outcome =
+                    part.faulted(fault.raised, &transaction, &request);
+                luggage.configuration = ConfigurationEntry::default();
+                luggage.keep = false;
+            }
+        }
+        self.fetch_step(id, now)
+    }
+
+    /// Steps of the fetch; at their end the configuration is known, to others too.
+    pub(super) fn fetch_step(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        if let Played::Until(time) = self.play(id, now, Work::Fetch) {
+            return Some(time);
+        }
+        let flight = &self.flights[id as usize];
+        let (slot, index) = (flight.slot, flight.index);
+        let transaction = flight.arrival.transaction;
+        let play = &self.plays[slot as usize];
+        let (start, began) = (play.start, play.began);
+        let number = slot - self.config.tcu.walk_slots;
+        let stream = transaction.stream.get();
+        let track = Track::ConfigurationSlot(number);
+        self.watch(track, "fetch", (start, now), index, stream.into());
+        self.free_fetches.push(slot);
+        if let Some((next, _)) = self.configuration_slots.release(now) {
+            self.resume(next, State::Fetching);
+        }
+        let found = self.luggage[id as usize].keep;
+        let overtaken = self.is_overtaken(began, |command| {
+            let index = transaction.substream.unwrap_or_default();
+            command.covers_cd(transaction.stream, index)
+        });
+        if found && overtaken {
+            self.tcu.suppressed_fills_count += 1;
+        } else if found {
+            let entry = self.luggage[id as usize].configuration;
+            self.smmu.caches.configuration.insert(
+                transaction.stream,
+                transaction.substream,
+                entry,
+            );
+        }
+        let place = self.fetching.iter().position(|(leader, _)| *leader == id);
+        if let Some(place) = place {
+            let (_, waiters) = self.fetching.swap_remove(place);
+            for waiter in waiters {
+                self.resume(waiter, State::Configuration);
+            }
+        }
+        if found {
+            self.configured(id, now)
+        } else {
+            self.reply(id, now)
+        }
+    }
+
+    /// STE and CD are known: the answer, if they suffice for it, else a walk.
+    fn configured(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        let flight = &mut self.flights[id as usize];
+        let transaction = &flight.arrival.transaction;
+        let entry = &self.luggage[id as usize].configuration;
+        let part = &self.smmu.part;
+        let stream = match &entry.stream {
+            Ok(stream) => stream,
+            Err(illegal) => {
+                let raised = Raised::always(FaultCause::BadSte(*illegal));
+                flight.outcome = part.faulted(raised, transaction, &Request::TABLE_READ);
+                return self.reply(id, now);
+            }
+        };
+        if stream.action == StreamAction::Abort {
+            flight.outcome = silent_abort(transaction);
+            return self.reply(id, now);
+        }
+        let counts = &mut self.streams[flight.stream as usize].1;
+        counts.vmid = stream.s2.as_ref().map(|s2| s2.vmid.get());
+        let request = stream.request(transaction);
+        let stage1 = match &entry.stage1 {
+            Ok(stage1) => stage1,
+            Err(illegal) => {
+                let raised = Raised::always(FaultCause::BadCd(*illegal));
+                flight.outcome = part.faulted(raised, transaction, &request);
+                return self.reply(id, now);
+            }
+        };
+        if let Stage1Use::Translates(s1) = stage1 {
+            counts.asid = Some(s1.asid.get());
+        } else if stream.s2.is_none() {
+            let mut walker = Walker {
+                mem: &mut self.mem,
+                observer: &mut (),
+                cache: (),
+            };
+            let through = part.walk(&mut walker, stream, stage1, transaction, request);
+            flight.outcome = part.outcome(through, transaction, request);
+            return self.reply(id, now);
+        }
+        flight.state = State::Walking;
+        match self.walk_slots.acquire(id, now) {
+            Grant::Held => self.walking(id, now),
+            Grant::InLine => {
+                self.tcu.buffered_count += 1;
+                None
+            }
+        }
+    }
+
+    /// It has a walk slot: the walk is made, at this instant, and charged afterwards.
+    pub(super) fn walking(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        let flight = &mut self.flights[id as usize];
+        if flight.since < now && self.last_walker != u32::MAX {
+            let (whom, waited) = (flight.arrival.transaction.stream.get(), now - flight.since);
+            self.walk_waits.add(self.last_walker, whom, waited);
+        }
+        let slot = self.free_walks.pop().expect("a slot for each grant");
+        flight.slot = slot;
+        flight.state = State::WalkSteps;
+        flight.began = self.commands.sequence();
+        let transaction = flight.arrival.transaction;
+        let play = &mut self.plays[slot as usize];
+        play.began = self.commands.sequence();
+        (play.start, play.next) = (now, 0);
+        play.fills.clear();
+        let mut steps = std::mem::take(&mut play.steps);
+        steps.clear();
+        let tape = RefCell::new(steps);
+        let luggage = &mut self.luggage[id as usize];
+        let entry = &luggage.configuration;
+        let (Ok(stream), Ok(stage1)) = (&entry.stream, &entry.stage1) else {
+            unreachable!("only legal configurations walk");
+        };
+        let request = stream.request(&transaction);
+        let caches = &mut self.smmu.caches;
+        let mut walker = Walker {
+            mem: &mut self.mem,
+            observer: &mut Recorder { tape: &tape },
+            cache: TimedView {
+                view: CacheView {
+                    walk: &mut caches.walk,
+                    stage2: &mut caches.stage2,
+                    contiguous: ContiguousHint::Used,
+                    stage1_context: entry.context,
+                    stage2_context: entry.stage2,
+                    events: None,
+                },
+                tape: &tape,
+                fills: &mut play.fills,
+                counts: &mut self.tcu,
+                costs: self.costs,
+                pending_cycles: 0,
+            },
+        };
+        let part = &self.smmu.part;
+        let through = part.walk(&mut walker, stream, stage1, &transaction, request);
+        play.steps = tape.into_inner();
+        let path = through.as_ref().ok().map(|through| through.path);
+        let lesson = match &through {
+            Ok(through) => lesson(entry, through, &transaction, request),
+            Err(_) => Lesson::Nothing,
+        };
+        luggage.lesson = lesson;
+        let flight = &mut self.flights[id as usize];
+        flight.outcome = part.outcome(through, &transaction, request);
+        if flight.class != LatencyClass::Configuration {
+            flight.class = match path {
+                Some(Path::Stage1) => LatencyClass::Stage1,
+                Some(Path::Stage2) => LatencyClass::Stage2,
+                _ => LatencyClass::Nested,
+            };
+        }
+        self.tcu.walks_count += 1;
+        self.charge(id, Cause::WalkSlot, now);
+        self.walk_step(id, now)
+    }
+
+    /// Steps of the walk; at their end the answer goes back.
+    pub(super) fn walk_step(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        if let Played::Until(time) = self.play(id, now, Work::Walk) {
+            return Some(time);
+        }
+        let flight = &self.flights[id as usize];
+        let (slot, index) = (flight.slot, flight.index);
+        let transaction = &flight.arrival.transaction;
+        let (stream, address) = (transaction.stream.get(), transaction.address.get());
+        let start = self.plays[slot as usize].start;
+        self.watch(Track::WalkSlot(slot), "walk", (start, now), index, address);
+        self.free_walks.push(slot);
+        self.last_walker = stream;
+        if let Some((next, _)) = self.walk_slots.release(now) {
+            self.resume(next, State::Walking);
+        }
+        self.reply(id, now)
+    }
+
+    /// Plays steps until one takes time.
+    #[inline]
+    fn play(&mut self, id: u32, now: Cycle, work: Work) -> Played {
+        loop {
+            let slot = self.flights[id as usize].slot as usize;
+            let play = &mut self.plays[slot];
+            let Some(&step) = play.steps.get(play.next) else {
+                return Played::Done;
+            };
+            play.next += 1;
+            let done = match step {
+                Step::Begin => {
+                    let done = now + self.config.tcu.walk_start_cycles;
+                    self.charge_work(id, work, Cause::WalkStep, done);
+                    done
+                }
+                Step::Probe { cycles } => {
+                    let done = self.walk_pipe.start(now, cycles) + cycles;
+                    self.charge_work(id, work, Cause::WalkCache, done);
+                    done
+                }
+                Step::Read { pa, structure } => self.read(id, now, work, (pa, structure)),
+                Step::Update { pa } => {
+                    self.tcu.updates_count += 1;
+                    let served = self.memory.write(now, pa, 8);
+                    self.charge_work(id, work, Cause::MemoryRead, served.done);
+                    served.done
+                }
+                Step::Fill(place) => {
+                    self.fill(slot, place);
+                    now
+                }
+            };
+            if done > now {
+                return Played::Until(done);
+            }
+        }
+    }
+
+    #[inline]
+    fn charge_work(&mut self, id: u32, work: Work, cause: Cause, until: Cycle) {
+        let cause = match work {
+            Work::Walk => cause,
+            Work::Fetch => Cause::ConfigurationRead,
+        };
+        self.charge(id, cause, until);
+    }
+
+    /// A read of memory and the work on what it brought.
+    #[inline]
+    fn read(
+        &mut self,
+        id: u32,
+        now: Cycle,
+        work: Work,
+        (pa, structure): (crate::addr::Pa, Structure),
+    ) -> Cycle {
+        let flight = &self.flights[id as usize];
+        let (place, index) = (flight.stream as usize, flight.index);
+        let bytes = match structure {
+            Structure::Ste | Structure::Cd => 64,
+            _ => 8,
+        };
+        let (stage, level, name) = match structure {
+            Structure::Stage1(level) => (0, level, "stage 1"),
+            Structure::Stage2(level) => (1, level, "stage 2"),
+            _ => (2, 0, "configuration"),
+        };
+        let counts = &mut self.streams[place].1;
+        match work {
+            Work::Walk => counts.walk_reads_count += 1,
+            Work::Fetch => counts.configuration_reads_count += 1,
+        }
+        let mut step = 0;
+        if stage < 2 {
+            self.tcu.walk_reads_count += 1;
+            self.tcu.reads_by_level_count[stage][level_index(level)] += 1;
+            step = self.config.tcu.step_cycles;
+        } else {
+            self.tcu.configuration_reads_count += 1;
+        }
+        let served = self.memory.read(now, pa, bytes);
+        if let Some(channel) = served.channel {
+            let begin = now + served.queued;
+            let track = Track::Memory(channel);
+            self.watch(track, name, (begin, served.done), index, pa.get());
+        }
+        self.charge_work(id, work, Cause::MemoryQueue, now + served.queued);
+        self.charge_work(id, work, Cause::MemoryRead, served.done);
+        self.charge_work(id, work, Cause::WalkStep, served.done + step);
+        served.done + step
+    }
+
+    /// Something learned becomes known to all, unless an invalidation has overtaken it.
+    fn fill(&mut self, slot: usize, place: u32) {
+        let Play { fills, began, .. } = &self.plays[slot];
+        let (fill, began) = (fills[place as usize], *began);
+        let tag = match &fill {
+            Fill::Table {
+                context,
+                input,
+                entry,
+                ..
+            } => tag_of(*context, *input, entry.lsb, entry),
+            Fill::Leaf {
+                context,
+                ipa,
+                entry,
+            } => tag_of(*context, *ipa, entry.stage2.leaf_log2, entry),
+        };
+        let scope = self.smmu.part.regs.invalidation_scope();
+        let overtaken = self.is_overtaken(began, |command| match command {
+            Command::Tlbi(tlbi) => tlbi.covers(&tag, scope),
+            _ => false,
+        });
+        if overtaken {
+            self.tcu.suppressed_fills_count += 1;
+            return;
+        }
+        let caches = &mut self.smmu.caches;
+        let evicted = match fill {
+            Fill::Table {
+                stage,
+                context,
+                input,
+                entry,
+            } => caches
+                .walk
+                .insert(stage as usize, (context, input), entry),
+            Fill::Leaf {
+                context,
+                ipa,
+                entry,
+            } => caches
+                .stage2
+                .insert(context, ipa, entry.stage2.leaf_log2, entry),
+        };
+        if let Some(evicted) = evicted {
+            self.evicted(&tag, &evicted);
+        }
+    }
+
+    /// The TCU answers.
+    fn reply(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        if let Some((next, _)) = self.requests.release(now) {
+            self.resume(next, State::Requested);
+        }
+        let flight = &mut self.flights[id as usize];
+        flight.state = State::Answered;
+        let (tbu, index) = (flight.tbu, flight.index);
+        let link = &self.config.link;
+        let unit = &mut self.tbus[tbu as usize];
+        let start = unit.down.start(now, link.interval_cycles);
+        let done = start + link.latency_cycles;
+        self.watch(Track::LinkDown(tbu), "answer", (start, done), index, 0);
+        self.charge(id, Cause::Link, done);
+        Some(done)
+    }
+
+    /// The answer is at the TBU, which learns from it.
+    pub(super) fn answered<W: Workload>(
+        &mut self,
+        id: u32,
+        now: Cycle,
+        workload: &mut W,
+    ) -> Option<Cycle> {
+        let flight = &self.flights[id as usize];
+        let (tbu, miss) = (flight.tbu as usize, flight.miss);
+        let (fetched, began) = (flight.fetched, flight.began);
+        let transaction = flight.arrival.transaction;
+        if self.luggage[id as usize].keep {
+            let overtaken = self.is_overtaken(fetched, |command| {
+                let index = transaction.substream.unwrap_or_default();
+                command.covers_cd(transaction.stream, index)
+            });
+            if !overtaken {
+                let entry = self.luggage[id as usize].configuration;
+                let unit = &mut self.tbus[tbu];
+                unit.configurations
+                    .insert(transaction.stream, transaction.substream, entry);
+            }
+        }
+        let lesson = std::mem::take(&mut self.luggage[id as usize].lesson);
+        self.learn(tbu, &lesson, began);
+        if let Some(miss) = miss {
+            let mut woken = std::mem::take(&mut self.woken);
+            self.tbus[tbu].answered(miss, &mut woken);
+            for waiter in woken.drain(..) {
+                self.scheduler.wake(waiter + FIRST, now);
+            }
+            self.woken = woken;
+        }
+        self.ready(id, now, workload)
+    }
+
+    /// A translation enters the TLBs of a TBU, unless an invalidation has overtaken it.
+    fn learn(&mut self, tbu: usize, lesson: &Lesson, began: u64) {
+        let tag = match lesson {
+            Lesson::Nothing => return,
+            Lesson::Va {
+                context,
+                input,
+                size_log2,
+                entry,
+            } => tag_of(*context, *input, *size_log2, entry),
+            Lesson::Ipa {
+                context,
+                input,
+                size_log2,
+                entry,
+            } => tag_of(*context, *input, *size_log2, entry),
+        };
+        let scope = self.smmu.part.regs.invalidation_scope();
+        let overtaken = self.is_overtaken(began, |command| match command {
+            Command::Tlbi(tlbi) => tlbi.covers(&tag, scope),
+            _ => false,
+        });
+        let unit = &mut self.tbus[tbu];
+        if overtaken {
+            unit.counts.suppressed_fills_count += 1;
+            return;
+        }
+        unit.micro.learn(lesson);
+        if let Some(evicted) = unit.main.learn(lesson) {
+            self.evicted(&tag, &evicted);
+        }
+    }
+}
+
+/// What a walk teaches a TBU.
+fn lesson(
+    entry: &ConfigurationEntry,
+    through: &Through,
+    transaction: &crate::transaction::Transaction,
+    request: Request,
+) -> Lesson {
+    let (Ok(stream), Ok(stage1)) = (&entry.stream, &entry.stage1) else {
+        return Lesson::Nothing;
+    };
+    if let Stage1Use::Translates(s1) = stage1 {
+        let Some(key) = StageKey::new(s1, transaction, request) else {
+            return Lesson::Nothing;
+        };
+        let how = (TlbStructure::Combined, ContiguousHint::Used);
+        return match learned(entry, stream.s2.as_ref(), key.input, through, how) {
+            Some((context, size_log2, value)) => Lesson::Va {
+                context,
+                input: key.input,
+                size_log2,
+                entry: value,
+            },
+            None => Lesson::Nothing,
+        };
+    }
+    let (Some(s2), Some(leaf)) = (&stream.s2, &through.leaves.stage2) else {
+        return Lesson::Nothing;
+    };
+    if leaf.descriptor & ACCESS_FLAG == 0 {
+        return Lesson::Nothing;
+    }
+    let input = transaction.address.get();
+    let part = stage2_part(s2, input, leaf, ContiguousHint::Used);
+    let below = (1u64 << part.leaf_log2) - 1;
+    Lesson::Ipa {
+        context: entry.stage2,
+        input,
+        size_log2: part.leaf_log2,
+        entry: IpaEntry {
+            output: leaf.pa.get() & !below,
+            span_log2: leaf.span_log2,
+            stage2: part,
+        },
+    }
+}
