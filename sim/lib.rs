@@ -9,6 +9,7 @@ pub mod explain;
 pub mod input;
 pub mod machine;
 pub mod scenario;
+pub mod simulate;
 pub mod snapshot;
 pub mod suggest;
 pub mod workload;

@@ -99,13 +99,14 @@ impl<'a> Source<'a> {
         Self::of(Kind::Generated(Box::new(generator)))
     }
 
-    /// A trace of a format, from its bytes; `ram` is the memory the machine will use.
-    pub fn trace(path: &Path, format: Format, bytes: Bytes, ram: &'a Ram) -> Self {
+    /// A trace of a format, from its bytes; `ram` is the memory the machine will
+    /// use, `shadow` empty memory for the reader's own use.
+    pub fn trace(path: &Path, format: Format, bytes: Bytes, (ram, shadow): (&'a Ram, &'a Ram)) -> Self {
         Self::of(match format {
             Format::Text => Kind::Text(TextReader::new(path, bytes)),
             Format::Binary => Kind::Binary(BinaryReader::new(path, bytes)),
             Format::Recorded => {
-                let reader = RecordedReader::new(path, bytes, ram);
+                let reader = RecordedReader::new(path, bytes, ram, shadow);
                 Kind::Recorded(Box::new(reader.with_known(known(path))))
             }
             Format::Qemu => Kind::Qemu(QemuReader::new(path, bytes)),

@@ -258,9 +258,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         &self.smmu
     }
 
-    /// Who watches.
-    pub fn probe(&self) -> &P {
-        &self.probe
+    /// Who watched.
+    pub fn into_probe(self) -> P {
+        self.probe
     }
 
     /// Runs until the workload ends and everything under way is over.

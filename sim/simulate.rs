@@ -1,0 +1,9 @@
+//! Runs of the timed machine: settings in, results out.
+
+pub mod csv;
+pub mod html;
+pub mod json;
+pub mod perfetto;
+pub mod run;
+pub mod settings;
+pub mod table;
