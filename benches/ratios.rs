@@ -18,6 +18,7 @@
     reason = "a bench reads the clock; the model never does"
 )]
 
+mod caches;
 mod machine;
 
 use std::hint::black_box;
@@ -30,9 +31,9 @@ use smmu::addr::Iova;
 /// Samples visited in a fixed random order.
 const SAMPLES: usize = 1 << 14;
 
-struct Effort {
-    rounds: usize,
-    translations: usize,
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    pub(crate) translations: usize,
 }
 
 fn main() {
@@ -83,6 +84,8 @@ fn main() {
             );
         }
     }
+    caches::hits(&effort);
+    caches::invalidations(&effort);
 }
 
 fn compare(name: &str, machine: &Machine, configured: bool, goal: f64, effort: &Effort) {
@@ -184,7 +187,7 @@ fn translate(machine: &Machine, samples: &[(u64, u64)], configured: bool, count:
     elapsed.as_nanos() as f64 / count as f64
 }
 
-fn median(samples: &mut [f64]) -> f64 {
+pub(crate) fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }

@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each bench binary uses its part of this module")]
 
 use smmu::addr::{Iova, Pa};
+use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::{Asid, StreamId, Vmid};
 use smmu::mem::Ram;
@@ -27,8 +28,8 @@ const FIRST_IOVA: u64 = 0x7f00_0000_0000;
 /// The measured device.
 pub(crate) const STREAM: StreamId = StreamId::new(8);
 
-/// Access flag, and stage-1 AP=0b01: all may read and write.
-const S1_LEAF: u64 = 1 << 10 | 1 << 6;
+/// Access flag, not global, and stage-1 AP=0b01: all may read and write.
+const S1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
 /// Access flag, S2AP=0b11, MemAttr=0b1111: Normal write-back.
 const S2_LEAF: u64 = 1 << 10 | 3 << 6 | 0xf << 2;
 
@@ -101,7 +102,8 @@ impl Machine {
         // A quarter of RAM for the guest's tables, the rest for the hypervisor's.
         let guest_tables = ram_bytes / 4;
         let split = RAM_BASE + guest_tables;
-        let mut host: Vec<u64> = (split + (1 << 20)..RAM_BASE + ram_bytes)
+        // The top 64 KiB stay free for queues.
+        let mut host: Vec<u64> = (split + (1 << 20)..RAM_BASE + ram_bytes - 0x1_0000)
             .step_by(4096)
             .collect();
         // The guest sees its table memory at the bottom of its space.
@@ -224,6 +226,26 @@ impl Machine {
         };
         machine.verify();
         machine
+    }
+
+    /// The same device with empty caches.
+    pub(crate) fn with_caches(&self, caches: &CacheConfig) -> Smmu {
+        let mut smmu = Smmu::with_caches(self.smmu.config().clone(), caches).unwrap();
+        for name in ["STRTAB_BASE", "STRTAB_BASE_CFG", "CR0"] {
+            let offset = register_offset(name).unwrap();
+            let width = if name == "STRTAB_BASE" {
+                Width::W64
+            } else {
+                Width::W32
+            };
+            smmu.mmio_write(offset, width, self.smmu.mmio_read(offset, width));
+        }
+        smmu
+    }
+
+    /// Memory that no table uses: the top 64 KiB.
+    pub(crate) fn queue(&self) -> u64 {
+        RAM_BASE + self.ram_bytes - 0x1_0000
     }
 
     /// Every mapping translates to where it was mapped.

@@ -93,8 +93,11 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
 }
 
+/// Pages of one leaf are at least within this.
+const LARGEST_GRANULE_LOG2: u32 = 16;
+
 /// Differences that are described one by one.
-const DESCRIBED: usize = 20_000;
+const DESCRIBED: usize = 20;
 
 /// Reads a recorded trace and compares answers.
 #[derive(Debug)]
@@ -325,7 +328,8 @@ impl<'a> RecordedReader<'a> {
 
     fn store(&mut self, pa: u64, value: u64, kind: Rewritten) {
         let before = self.port.read64(Pa::new(pa), AccessClass::Stage1);
-        let changes = before.is_ok_and(|before| before != 0 && before != value);
+        let known = self.defined.read64(Pa::new(pa), AccessClass::Stage1) == Ok(1);
+        let changes = known && before != Ok(value);
         self.rewritten = match (changes, self.rewritten, kind) {
             (true, Rewritten::Nothing, kind) => kind,
             (true, ..) => Rewritten::Table,
@@ -374,7 +378,7 @@ impl<'a> RecordedReader<'a> {
         }
         let expected = Expected {
             index: self.transactions,
-            page: address.get() >> 12,
+            page: address.get() >> LARGEST_GRANULE_LOG2,
             line: self.line,
             answer,
             event: None,

@@ -10,6 +10,7 @@ mod config;
 mod configuration;
 mod context;
 mod entry;
+mod recent;
 mod replace;
 mod tlb;
 mod view;
@@ -18,15 +19,17 @@ pub use config::{
     CacheConfig, CacheError, ContiguousHint, GROWTH_LIMIT, Geometry, Indexing, LEVELS, Replacement,
     TlbStructure, WalkCacheConfig,
 };
-pub(crate) use configuration::{ConfigurationCache, ConfigurationEntry};
+pub(crate) use configuration::{By, ConfigurationCache, ConfigurationEntry};
 pub(crate) use context::Context;
-pub(crate) use entry::{IpaEntry, Stage1Part, Stage2Part, VaEntry, WalkEntry};
+pub(crate) use entry::{Granted, IpaEntry, Stage1Part, VaEntry, WalkEntry};
+pub(crate) use recent::{Given, Held, Slot};
 pub(crate) use tlb::{Place, Tlb, tag_of};
-pub(crate) use view::{CacheView, entry_log2, stage2_part};
+pub(crate) use view::{CacheView, entry_log2, ipa_entry, stage2_part};
 
-use crate::command::{Command, InvalidationScope, TlbTag};
+use crate::command::{Command, InvalidationScope, TlbTag, TlbiAddress};
 use crate::ids::{StreamId, SubstreamId};
 use crate::observe::CacheKind;
+use recent::Recent;
 
 /// All caches of one SMMU.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub(crate) struct Caches {
     pub(crate) tlb: Tlb<VaEntry>,
     pub(crate) stage2: Tlb<IpaEntry>,
     pub(crate) walk: WalkCaches,
+    recent: Recent,
 }
 
 /// Caches of Table descriptors.
@@ -101,6 +105,60 @@ impl Caches {
             tlb: Tlb::new(&config.tlb),
             stage2: Tlb::new(&config.stage2_tlb),
             walk: WalkCaches::new(&config.walk),
+            recent: Recent::new(config.tlb.entries == 0 && config.stage2_tlb.entries == 0),
+        }
+    }
+
+    /// The last hit of a page, if the caches would find it again; it counts as a use of them.
+    #[inline(always)]
+    pub(crate) fn recent_hit(
+        &mut self,
+        stream: StreamId,
+        substream: Option<SubstreamId>,
+        input: u64,
+    ) -> Option<&Slot> {
+        let slot = self.recent.find(stream, substream, input)?;
+        self.configuration.touch(slot.configuration);
+        match slot.held {
+            Held::ByVa if self.tlb.still_holds(slot.place, slot.tag) => {
+                self.tlb.touch(slot.place);
+            }
+            Held::ByIpa if self.stage2.still_holds(slot.place, slot.tag) => {
+                self.stage2.touch(slot.place);
+            }
+            Held::ByVa | Held::ByIpa => return None,
+        }
+        Some(slot)
+    }
+
+    /// Remembers a hit.
+    pub(crate) fn note_hit(
+        &mut self,
+        (stream, substream, input): (StreamId, Option<SubstreamId>, u64),
+        held: Held,
+        place: Place,
+        given: &Given,
+    ) {
+        let (place, tag) = match held {
+            Held::ByVa => self.tlb.locate(place),
+            Held::ByIpa => self.stage2.locate(place),
+        };
+        if let Some(configuration) = self.configuration.locate(stream, substream) {
+            let whose = (stream, substream, input);
+            self.recent
+                .note(whose, (configuration, place), held, tag, given);
+        }
+    }
+
+    /// Forgets recent hits: something changed that tags do not tell.
+    pub(crate) fn forget_recent(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Forgets recent hits if some entry was put in over itself.
+    pub(crate) fn forget_replaced(&mut self) {
+        if self.tlb.take_replaced() | self.stage2.take_replaced() {
+            self.recent.clear();
         }
     }
 
@@ -111,8 +169,15 @@ impl Caches {
             Command::CfgiSte { .. }
             | Command::CfgiSteRange { .. }
             | Command::CfgiCd { .. }
-            | Command::CfgiCdAll { .. } => self.configuration.invalidate(command),
+            | Command::CfgiCdAll { .. } => {
+                self.recent.clear();
+                self.configuration.invalidate(command)
+            }
             Command::Tlbi(tlbi) => {
+                // Entries of a whole world go without their tags being touched.
+                if tlbi.address == TlbiAddress::All {
+                    self.recent.clear();
+                }
                 let walk = self.walk.caches.iter_mut();
                 self.tlb.invalidate(tlbi, scope)
                     + self.stage2.invalidate(tlbi, scope)

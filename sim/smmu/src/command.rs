@@ -245,6 +245,18 @@ impl Command {
         }
     }
 
+    /// Whether this is an invalidation of the SMMU's own caches.
+    pub fn invalidates(&self) -> bool {
+        matches!(
+            self,
+            Self::CfgiSte { .. }
+                | Self::CfgiSteRange { .. }
+                | Self::CfgiCd { .. }
+                | Self::CfgiCdAll { .. }
+                | Self::Tlbi(_)
+        )
+    }
+
     /// Whether an STE of `stream` goes.
     pub fn covers_ste(&self, stream: StreamId) -> bool {
         match *self {

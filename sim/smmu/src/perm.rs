@@ -1,6 +1,6 @@
 //! Permissions: what descriptors grant, and whether that suffices. Pure functions.
 
-use crate::transaction::{AccessKind, InstructionOrData, Privilege};
+use crate::transaction::{AccessKind, InstructionOrData, Privilege, Transaction};
 
 /// How a page may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,6 +35,16 @@ pub struct Request {
 }
 
 impl Request {
+    /// What a transaction asks for as it comes in.
+    #[inline(always)]
+    pub(crate) fn of(transaction: &Transaction) -> Self {
+        Self {
+            kind: transaction.kind,
+            ind: transaction.ind,
+            pnu: transaction.pnu,
+        }
+    }
+
     /// The SMMU's own read of a CD or descriptor through stage 2.
     pub const TABLE_READ: Self = Self {
         kind: AccessKind::Read,

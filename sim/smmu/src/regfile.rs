@@ -329,6 +329,17 @@ impl RegisterFile {
         inactive
     }
 
+    /// Everything a translation depends on.
+    pub(crate) fn translation_state(&self) -> [u64; 5] {
+        [
+            self.get(Slot::Cr0Ack),
+            self.get(Slot::Cr2),
+            self.get(Slot::Gbpa),
+            self.get(Slot::StrtabBase),
+            self.get(Slot::StrtabBaseCfg),
+        ]
+    }
+
     /// What CR0 and CR2 say about the reach of TLB invalidation.
     pub fn invalidation_scope(&self) -> InvalidationScope {
         InvalidationScope {

@@ -80,7 +80,12 @@ impl Smmu {
     /// translation operations) is done by [`Self::step_command`], [`Self::run_atos`] or
     /// [`Self::run_until_idle`].
     pub fn mmio_write(&mut self, offset: u32, width: Width, value: u64) {
-        if let Written::Cr0(before) = self.part.regs.write(offset, width, value) {
+        let state = self.part.regs.translation_state();
+        let written = self.part.regs.write(offset, width, value);
+        if self.part.regs.translation_state() != state {
+            self.caches.forget_recent();
+        }
+        if let Written::Cr0(before) = written {
             let enabled = self.part.regs.cr0().smmuen();
             if before.smmuen() && !enabled {
                 self.stalls.terminate(|_| true);
@@ -98,17 +103,28 @@ impl Smmu {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Outcome {
+        if !observer.watches_caches()
+            && let Some(translation) = self.part.hit(&mut self.caches, transaction)
+        {
+            return Outcome::Translated(translation);
+        }
+        self.translate_otherwise(mem, transaction, observer)
+    }
+
+    #[inline(never)]
+    fn translate_otherwise<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        transaction: &Transaction,
+        observer: &mut O,
+    ) -> Outcome {
         let outcome = self
             .part
             .translate(&mut self.caches, mem, transaction, observer);
-        if let Outcome::Translated(_) = outcome {
-            return outcome;
-        }
         self.settle(mem, transaction, outcome)
     }
 
     /// Records the event of an outcome, or keeps the transaction that stalls.
-    #[cold]
     pub(crate) fn settle<M: PhysMem + ?Sized>(
         &mut self,
         mem: &mut M,

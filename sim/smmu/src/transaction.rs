@@ -167,9 +167,10 @@ impl Transaction {
 }
 
 /// Which stages made an output address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Path {
     /// SMMUEN=0: GBPA decides.
+    #[default]
     Disabled,
     /// STE.Config=0b100, or stage 1 bypassed by S1DSS without a stage 2.
     Bypass,

@@ -182,11 +182,7 @@ impl Part {
                     // STE.DRE and DCP govern only what some stage translates.
                     kind: transaction.kind,
                 };
-                let leaves = Leaves {
-                    stage1: None,
-                    stage2: None,
-                };
-                (Ok((walked, leaves)), Path::Bypass)
+                (Ok((walked, Leaves::default())), Path::Bypass)
             }
         };
         walked.map(|(walked, leaves)| Through {

@@ -25,9 +25,16 @@ impl Tag {
     /// Top bits of `context` that tell generations apart, not translations.
     pub(super) const GENERATION_BITS: u32 = 26;
 
+    /// Equality in one comparison, without a branch between its halves.
+    #[inline(always)]
+    fn is(self, other: Self) -> bool {
+        (self.page ^ other.page) | (self.context ^ other.context) == 0
+    }
+
     #[inline(always)]
     pub(super) fn page_of(input: u64, span_log2: u32) -> u64 {
-        input >> span_log2 << span_log2 | u64::from(span_log2)
+        let below = 1u64.wrapping_shl(span_log2).wrapping_sub(1);
+        input & !below | u64::from(span_log2)
     }
 
     /// log2 of the entry's size.
@@ -50,6 +57,8 @@ pub(super) struct Array<V> {
     tags: Vec<Tag>,
     values: Vec<V>,
     victims: Victims,
+    /// Whether the victim depends on what was used.
+    learns_uses: bool,
 }
 
 impl<V: Copy + Default> Array<V> {
@@ -63,6 +72,10 @@ impl<V: Copy + Default> Array<V> {
             tags: vec![Tag::NONE; sets * ways],
             values: vec![V::default(); sets * ways],
             victims: Victims::new(geometry, sets, ways),
+            learns_uses: matches!(
+                geometry.replacement,
+                Replacement::Lru | Replacement::PseudoLru
+            ),
         }
     }
 
@@ -85,7 +98,7 @@ impl<V: Copy + Default> Array<V> {
                 let identity = tag.context << Tag::GENERATION_BITS;
                 let hash = (tag.page ^ tag.page >> 32 ^ identity.swap_bytes())
                     .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                (hash >> 1 >> (63 - self.sets_log2)) as usize
+                (hash >> 1).wrapping_shr(63u32.wrapping_sub(self.sets_log2)) as usize
             }
             Indexing::LowBits => {
                 let number = tag.page >> tag.span_log2();
@@ -100,16 +113,24 @@ impl<V: Copy + Default> Array<V> {
         if self.is_off() {
             return None;
         }
-        let start = self.set_of(tag) * self.ways;
-        let set = self.tags.get(start..start + self.ways)?;
-        set.iter().position(|&t| t == tag).map(|way| start + way)
+        let start = self.set_of(tag).wrapping_mul(self.ways);
+        let set = self.tags.get(start..start.wrapping_add(self.ways))?;
+        let way = set.iter().position(|other| other.is(tag))?;
+        Some(start.wrapping_add(way))
     }
 
     /// Notes that the entry at `place` was used.
     #[inline(always)]
     pub(super) fn touch(&mut self, place: usize) {
-        self.victims
-            .touch(place / self.ways, place % self.ways, self.ways);
+        if self.learns_uses {
+            self.victims.touch(place, self.ways);
+        }
+    }
+
+    /// Whether `tag` is at `place`.
+    #[inline(always)]
+    pub(super) fn holds(&self, place: usize, tag: Tag) -> bool {
+        self.tags.get(place).is_some_and(|other| other.is(tag))
     }
 
     #[inline(always)]
@@ -122,9 +143,26 @@ impl<V: Copy + Default> Array<V> {
         &self.values[place]
     }
 
+    pub(super) fn value_mut(&mut self, place: usize) -> &mut V {
+        &mut self.values[place]
+    }
+
     /// Forgets the entry at `place`.
     pub(super) fn remove(&mut self, place: usize) {
         self.tags[place] = Tag::NONE;
+    }
+
+    /// Number of entries whose context has `value` in the bits of `mask`.
+    pub(super) fn count_contexts(&self, mask: u64, value: u64) -> u64 {
+        let meant = self.tags.iter().filter(|tag| tag.context & mask == value);
+        meant.count() as u64
+    }
+
+    /// The first place from `from` on whose context has `value` in the bits of `mask`.
+    pub(super) fn find_context(&self, from: usize, mask: u64, value: u64) -> Option<usize> {
+        let rest = self.tags.get(from..)?;
+        let found = rest.iter().position(|tag| tag.context & mask == value);
+        found.map(|place| from + place)
     }
 
     /// Every entry, with its place.

@@ -3,6 +3,7 @@
 use super::array::{Array, Tag};
 use super::config::Geometry;
 use super::context::Context;
+use crate::attr::Overrides;
 use crate::command::Command;
 use crate::fault::{IllegalCd, IllegalSte};
 use crate::fetch::{Stage1Use, StreamContext};
@@ -21,6 +22,57 @@ pub(crate) struct ConfigurationEntry {
     pub(crate) global: Context,
     /// Translations by IPA.
     pub(crate) stage2: Context,
+    /// How plain hits are found.
+    pub(crate) shortcut: Shortcut,
+}
+
+/// By what translations of a stream are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum By {
+    /// Nothing: no stage translates, or the STE changes what a transaction asks for.
+    #[default]
+    Nothing,
+    /// VA, without a stage 2.
+    Va,
+    /// VA, with a stage 2.
+    NestedVa,
+    /// IPA.
+    Ipa,
+}
+
+/// What a hit needs of an STE and CD that leave transactions as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Shortcut {
+    pub(crate) by: By,
+    /// TBI of each half.
+    pub(crate) tbi: [bool; 2],
+    /// Whether any access may use the half: neither EPD nor E0PD.
+    pub(crate) open: [bool; 2],
+}
+
+impl Shortcut {
+    fn new(stream: &StreamContext, stage1: &Result<Stage1Use, IllegalCd>) -> Self {
+        let alters = stream.overrides != Overrides::default()
+            || stream.privcfg.is_some()
+            || stream.instcfg.is_some();
+        match stage1 {
+            _ if alters => Self::default(),
+            Ok(Stage1Use::Translates(s1)) => Self {
+                by: if stream.s2.is_some() {
+                    By::NestedVa
+                } else {
+                    By::Va
+                },
+                tbi: s1.halves.map(|half| half.tbi),
+                open: s1.halves.map(|half| half.tables.is_some() && !half.e0pd),
+            },
+            Ok(Stage1Use::Off | Stage1Use::Bypassed) if stream.s2.is_some() => Self {
+                by: By::Ipa,
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
 }
 
 impl Default for ConfigurationEntry {
@@ -31,6 +83,7 @@ impl Default for ConfigurationEntry {
             context: Context::default(),
             global: Context::default(),
             stage2: Context::default(),
+            shortcut: Shortcut::default(),
         }
     }
 }
@@ -65,6 +118,7 @@ impl ConfigurationEntry {
             None => Context::default(),
         };
         Self {
+            shortcut: Shortcut::new(&stream, &stage1),
             stream: Ok(stream),
             stage1,
             context,
@@ -128,6 +182,17 @@ impl ConfigurationCache {
         let place = self.array.find(tag(stream, substream))?;
         self.array.touch(place);
         Some(self.array.value(place))
+    }
+
+    /// The place of the entry for a stream and substream.
+    pub(super) fn locate(&self, stream: StreamId, substream: Option<SubstreamId>) -> Option<usize> {
+        self.array.find(tag(stream, substream))
+    }
+
+    /// Notes a use of the entry at `place`.
+    #[inline(always)]
+    pub(super) fn touch(&mut self, place: u32) {
+        self.array.touch(place as usize);
     }
 
     /// Remembers an entry. Gives back whose entry had to leave.

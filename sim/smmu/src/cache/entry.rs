@@ -4,7 +4,8 @@ use super::tlb::Entry;
 use crate::addr::{Ipa, Pa};
 use crate::attr::{Attributes, Stage2Attributes};
 use crate::command::EntryKind;
-use crate::transaction::AccessKind;
+use crate::perm::Request;
+use crate::transaction::{AccessKind, InstructionOrData, Privilege};
 use crate::walk::Stage2Leaf;
 
 /// Stage 1 of a translation, as its leaf descriptor says.
@@ -39,6 +40,36 @@ pub(crate) struct Stage2Part {
     pub(crate) attributes: Stage2Attributes,
 }
 
+/// The plain requests that an entry has let through since it was made: they need not be judged
+/// again, and a hit is a look-up and little else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Granted(u8);
+
+impl Granted {
+    /// Which of the plain requests this is; `None` for the special ones.
+    #[inline(always)]
+    fn bit(kind: AccessKind, ind: InstructionOrData, pnu: Privilege) -> Option<u8> {
+        let privileged = u8::from(pnu == Privilege::Privileged);
+        match (kind, ind) {
+            (AccessKind::Read, InstructionOrData::Data) => Some(1 << privileged),
+            (AccessKind::Read, InstructionOrData::Instruction) => Some(4 << privileged),
+            (AccessKind::Write, InstructionOrData::Data) => Some(16 << privileged),
+            _ => None,
+        }
+    }
+
+    /// Whether such a request has been let through.
+    #[inline(always)]
+    pub(crate) fn covers(self, request: Request) -> bool {
+        Self::bit(request.kind, request.ind, request.pnu).is_some_and(|bit| self.0 & bit != 0)
+    }
+
+    /// Notes that a request went through as it was.
+    pub(crate) fn note(&mut self, request: Request) {
+        self.0 |= Self::bit(request.kind, request.ind, request.pnu).unwrap_or(0);
+    }
+}
+
 /// A translation looked up by VA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct VaEntry {
@@ -56,6 +87,8 @@ pub(crate) struct VaEntry {
     pub(crate) stage2: Option<Stage2Part>,
     /// Attributes of both stages for a transaction whose own take nothing away.
     pub(crate) combined: Attributes,
+    /// What has been let through.
+    pub(crate) granted: Granted,
 }
 
 /// A translation looked up by IPA.
@@ -67,6 +100,10 @@ pub(crate) struct IpaEntry {
     pub(crate) span_log2: u8,
     /// The leaf.
     pub(crate) stage2: Stage2Part,
+    /// Attributes for a transaction with the default ones.
+    pub(crate) combined: Attributes,
+    /// What has been let through.
+    pub(crate) granted: Granted,
 }
 
 impl VaEntry {

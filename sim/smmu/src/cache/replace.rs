@@ -28,29 +28,16 @@ impl Victims {
         }
     }
 
-    /// Notes a use of `way` of `set`.
+    /// Notes a use of the entry at `place`.
     #[inline(always)]
-    pub(super) fn touch(&mut self, set: usize, way: usize, ways: usize) {
+    pub(super) fn touch(&mut self, place: usize, ways: usize) {
         match self {
             Self::RoundRobin(_) | Self::Random(_) => {}
             Self::Lru { used, now } => {
                 *now += 1;
-                used[set * ways + way] = *now;
+                used[place] = *now;
             }
-            Self::PseudoLru(trees) => {
-                // From the leaf up, each node points away from where it was entered.
-                let mut node = ways + way;
-                let tree = &mut trees[set];
-                while node > 1 {
-                    let parent = node / 2;
-                    if node.is_multiple_of(2) {
-                        *tree |= 1 << parent;
-                    } else {
-                        *tree &= !(1 << parent);
-                    }
-                    node = parent;
-                }
-            }
+            Self::PseudoLru(trees) => point_away(&mut trees[place / ways], place % ways, ways),
         }
     }
 
@@ -86,4 +73,18 @@ fn split_mix(state: u64) -> u64 {
     let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
+}
+
+/// From the leaf up, each node points away from where it was entered.
+fn point_away(tree: &mut u64, way: usize, ways: usize) {
+    let mut node = ways + way;
+    while node > 1 {
+        let parent = node / 2;
+        if node.is_multiple_of(2) {
+            *tree |= 1 << parent;
+        } else {
+            *tree &= !(1 << parent);
+        }
+        node = parent;
+    }
 }

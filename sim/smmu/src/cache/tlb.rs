@@ -3,7 +3,7 @@
 
 use super::array::{Array, Tag};
 use super::config::Geometry;
-use super::context::{Context, WORLDS};
+use super::context::{Context, Meant, WORLDS};
 use crate::command::{AsidScope, EntryKind, TlbTag, Tlbi, TlbiAddress, TlbiRegime, TlbiStage};
 use crate::command::{InvalidationScope, VmidMask};
 use crate::fetch::StreamWorld;
@@ -20,22 +20,62 @@ pub(crate) trait Entry: Copy + Default {
     fn kind(&self) -> EntryKind;
 }
 
-/// Live entries of one size, in one world.
+/// The entries of one world, counted by size.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Class {
-    world: usize,
-    span_log2: u8,
-    leaf_log2: u8,
-    count: u32,
-}
-
-/// What lookups need to know of the entries of one world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Population {
-    generation: u32,
     /// Bit n: there are entries of 2^n bytes.
     spans: u64,
     globals: u32,
+    counts: [u32; 64],
+    /// Bit n: some entry of this size came from a leaf of 2^n bytes since there was last none of
+    /// this size.
+    leaves: [u64; 64],
+}
+
+impl Population {
+    const NONE: Self = Self {
+        spans: 0,
+        globals: 0,
+        counts: [0; 64],
+        leaves: [0; 64],
+    };
+
+    fn total(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    fn came(&mut self, context: Context, span_log2: u8, leaf_log2: u8) {
+        let size = usize::from(span_log2 & 63);
+        self.globals += u32::from(context.is_global());
+        self.counts[size] += 1;
+        self.spans |= 1 << size;
+        self.leaves[size] |= 1 << (leaf_log2 & 63);
+    }
+
+    fn went(&mut self, tag: Tag) {
+        let size = (tag.span_log2() & 63) as usize;
+        self.globals -= u32::from(Context::of_tag(tag.context).is_global());
+        self.counts[size] -= 1;
+        if self.counts[size] == 0 {
+            self.spans &= !(1 << size);
+            self.leaves[size] = 0;
+        }
+    }
+
+    /// Sizes of entries, each with a size of leaves they come from.
+    fn classes(&self) -> impl Iterator<Item = (u32, u32)> {
+        bits(self.spans)
+            .flat_map(|span| bits(self.leaves[span as usize]).map(move |leaf| (span, leaf)))
+    }
+}
+
+/// Positions of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (lowest < 64).then_some(lowest)
+    })
 }
 
 /// The cache.
@@ -43,7 +83,10 @@ struct Population {
 pub(crate) struct Tlb<V> {
     array: Array<V>,
     populations: [Population; WORLDS],
-    classes: Vec<Class>,
+    /// Entries of older generations of their world are dead.
+    generations: [u32; WORLDS],
+    /// An entry has been put in over itself since this was last asked.
+    has_replaced: bool,
 }
 
 /// A place in a [`Tlb`], valid until it changes.
@@ -54,9 +97,33 @@ impl<V: Entry> Tlb<V> {
     pub(crate) fn new(geometry: &Geometry) -> Self {
         Self {
             array: Array::new(geometry),
-            populations: [Population::default(); WORLDS],
-            classes: Vec::new(),
+            populations: [Population::NONE; WORLDS],
+            generations: [0; WORLDS],
+            has_replaced: false,
         }
+    }
+
+    /// Whether an entry has been put in over itself since the last call: its tag says nothing of
+    /// the change.
+    pub(super) fn take_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.has_replaced)
+    }
+
+    /// Whether `tag`, which was live, is still at `place`.
+    #[inline(always)]
+    pub(super) fn still_holds(&self, place: u32, tag: Tag) -> bool {
+        self.array.holds(place as usize, tag)
+    }
+
+    /// Notes a use of the entry at `place`.
+    #[inline(always)]
+    pub(super) fn touch(&mut self, place: u32) {
+        self.array.touch(place as usize);
+    }
+
+    /// Where an entry is and what is there, for [`super::recent`].
+    pub(super) fn locate(&self, place: Place) -> (usize, Tag) {
+        (place.0, self.array.tag(place.0))
     }
 
     /// Finds the entry for `input`: of `context`, or of `global` if there is one.
@@ -67,23 +134,14 @@ impl<V: Entry> Tlb<V> {
         global: Context,
         input: u64,
     ) -> Option<Place> {
-        let population = self.populations[context.world_index()?];
-        let place = self
-            .find(
-                context.tagged(population.generation),
-                population.spans,
-                input,
-            )
-            .or_else(|| {
-                if population.globals == 0 {
-                    return None;
-                }
-                self.find(
-                    global.tagged(population.generation),
-                    population.spans,
-                    input,
-                )
-            })?;
+        let world = context.world_index();
+        let generation = self.generations[world];
+        let Population { spans, globals, .. } = self.populations[world];
+        let mut found = self.find(context.tagged(generation), spans, input);
+        if found.is_none() && globals != 0 {
+            found = self.find(global.tagged(generation), spans, input);
+        }
+        let place = found?;
         self.array.touch(place);
         Some(Place(place))
     }
@@ -95,7 +153,7 @@ impl<V: Entry> Tlb<V> {
             if let Some(place) = self.array.find(Tag { context, page }) {
                 return Some(place);
             }
-            spans &= spans - 1;
+            spans &= spans.wrapping_sub(1);
         }
         None
     }
@@ -103,6 +161,10 @@ impl<V: Entry> Tlb<V> {
     #[inline(always)]
     pub(crate) fn value(&self, place: Place) -> &V {
         self.array.value(place.0)
+    }
+
+    pub(crate) fn value_mut(&mut self, place: Place) -> &mut V {
+        self.array.value_mut(place.0)
     }
 
     /// The tag of the entry at `place`.
@@ -123,69 +185,39 @@ impl<V: Entry> Tlb<V> {
         span_log2: u8,
         value: V,
     ) -> Option<TlbTag> {
-        let world = context.world_index()?;
-        if self.is_off() {
+        if self.is_off() || !context.is_present() {
             return None;
         }
+        let world = context.world_index();
         let tag = Tag {
-            context: context.tagged(self.populations[world].generation),
+            context: context.tagged(self.generations[world]),
             page: Tag::page_of(input, span_log2.into()),
         };
         // An entry put in over itself may come from another leaf.
         if let Some(place) = self.array.find(tag) {
             self.remove(place);
+            self.has_replaced = true;
         }
-        let populations = self.populations;
+        let generations = self.generations;
         let evicted = self
             .array
-            .insert(tag, value, |tag| is_live(&populations, tag));
-        self.count(world, span_log2, &value, context, Change::Came);
+            .insert(tag, value, |tag| is_live(generations, tag));
+        self.populations[world].came(context, span_log2, value.leaf_log2());
         evicted.map(|(tag, value)| {
-            self.uncount(tag, &value);
+            self.uncount(tag);
             describe(tag, &value)
         })
     }
 
     fn remove(&mut self, place: usize) {
-        let (tag, value) = (self.array.tag(place), *self.array.value(place));
+        let tag = self.array.tag(place);
         self.array.remove(place);
-        self.uncount(tag, &value);
+        self.uncount(tag);
     }
 
-    fn uncount(&mut self, tag: Tag, value: &V) {
-        let context = Context::of_tag(tag.context);
-        if let Some(world) = context.world_index() {
-            self.count(world, tag.span_log2() as u8, value, context, Change::Went);
-        }
-    }
-
-    fn count(&mut self, world: usize, span_log2: u8, value: &V, context: Context, change: Change) {
-        let leaf_log2 = value.leaf_log2();
-        let known = self.classes.iter().position(|class| {
-            (class.world, class.span_log2, class.leaf_log2) == (world, span_log2, leaf_log2)
-        });
-        let index = known.unwrap_or_else(|| {
-            self.classes.push(Class {
-                world,
-                span_log2,
-                leaf_log2,
-                count: 0,
-            });
-            self.classes.len() - 1
-        });
-        change.apply(&mut self.classes[index].count);
-        if self.classes[index].count == 0 {
-            self.classes.swap_remove(index);
-        }
-        let population = &mut self.populations[world];
-        if context.is_global() {
-            change.apply(&mut population.globals);
-        }
-        population.spans = self
-            .classes
-            .iter()
-            .filter(|class| class.world == world)
-            .fold(0, |spans, class| spans | 1 << class.span_log2);
+    fn uncount(&mut self, tag: Tag) {
+        let world = Context::of_tag(tag.context).world_index();
+        self.populations[world].went(tag);
     }
 
     /// Removes what the command must remove, and nothing else. Gives the number of entries.
@@ -196,46 +228,64 @@ impl<V: Entry> Tlb<V> {
         if tlbi.address == TlbiAddress::All && tlbi.asid == AsidScope::Any && tlbi.vmid.is_none() {
             return self.invalidate_worlds(tlbi, scope);
         }
+        if tlbi.address == TlbiAddress::All {
+            return Context::meant_by(tlbi, scope).map_or(0, |meant| self.invalidate_meant(meant));
+        }
         match self.candidates(tlbi, scope) {
             Some(candidates) => self.invalidate_candidates(tlbi, scope, &candidates),
             None => self.invalidate_matching(|tag| tlbi.covers(tag, scope)),
         }
     }
 
-    /// Every entry of whole worlds: their generation is over.
+    /// Every entry of the worlds a command is about.
     fn invalidate_worlds(&mut self, tlbi: &Tlbi, scope: InvalidationScope) -> u64 {
-        let mut removed = 0;
-        for (world, regime) in [StreamWorld::El1, StreamWorld::El2, StreamWorld::El2E2h]
+        [StreamWorld::El1, StreamWorld::El2, StreamWorld::El2E2h]
             .into_iter()
             .enumerate()
-        {
-            if !tlbi.covers_world(regime, scope) {
-                continue;
-            }
-            let live = self.classes.iter().filter(|class| class.world == world);
-            let count: u64 = live.map(|class| u64::from(class.count)).sum();
-            if count == 0 {
-                continue;
-            }
-            removed += count;
-            self.classes.retain(|class| class.world != world);
-            let generation = self.populations[world].generation + 1;
-            if generation >> Tag::GENERATION_BITS != 0 {
-                // Tags of old generations must not come to life again.
-                self.forget_world(world);
-            }
-            self.populations[world] = Population {
-                generation: generation & ((1 << Tag::GENERATION_BITS) - 1),
-                ..Population::default()
-            };
+            .filter(|(_, world)| tlbi.covers_world(*world, scope))
+            .map(|(world, _)| self.end_generation(world))
+            .sum()
+    }
+
+    /// Removes every entry of a world by making their generation an old one.
+    fn end_generation(&mut self, world: usize) -> u64 {
+        let removed = self.populations[world].total();
+        if removed == 0 {
+            return 0;
+        }
+        self.populations[world] = Population::NONE;
+        self.generations[world] += 1;
+        if self.generations[world] >> Tag::GENERATION_BITS != 0 {
+            // Tags of old generations must not come to life again.
+            self.forget_world(world);
+            self.generations[world] = 0;
         }
         removed
+    }
+
+    /// Every entry of some context, whatever its address.
+    fn invalidate_meant(&mut self, meant: Meant) -> u64 {
+        let world = meant.world_index();
+        let (mask, value) = meant.of_generation(self.generations[world]);
+        let count = self.array.count_contexts(mask, value);
+        if count == self.populations[world].total() {
+            return self.end_generation(world);
+        }
+        let mut from = 0;
+        for _ in 0..count {
+            let Some(place) = self.array.find_context(from, mask, value) else {
+                break;
+            };
+            self.remove(place);
+            from = place + 1;
+        }
+        count
     }
 
     fn forget_world(&mut self, world: usize) {
         for place in 0..self.array.len() {
             let context = Context::of_tag(self.array.tag(place).context);
-            if context.world_index() == Some(world) {
+            if context.is_present() && context.world_index() == world {
                 self.array.remove(place);
             }
         }
@@ -249,19 +299,19 @@ impl<V: Entry> Tlb<V> {
             TlbiAddress::Range { first, last, .. } => (first, last),
         };
         let contexts = contexts(tlbi, scope)?;
-        let world = contexts.first()?.world_index()?;
-        let generation = self.populations[world].generation;
+        let world = contexts.first()?.world_index();
+        let generation = self.generations[world];
         let mut tags = Vec::new();
-        for class in self.classes.iter().filter(|class| class.world == world) {
-            let below = u64::MAX >> (63 - class.leaf_log2.min(63)) >> 1;
+        for (span_log2, leaf_log2) in self.populations[world].classes() {
+            let below = (1u64 << leaf_log2) - 1;
             let (start, end) = (first & !below, last | below);
-            let pieces = (end - start) >> class.span_log2;
+            let pieces = (end - start) >> span_log2;
             if pieces > self.array.len() as u64 {
                 return None;
             }
             for piece in 0..=pieces {
-                let input = start + (piece << class.span_log2);
-                let page = Tag::page_of(input, class.span_log2.into());
+                let input = start + (piece << span_log2);
+                let page = Tag::page_of(input, span_log2);
                 tags.extend(contexts.iter().map(|context| Tag {
                     context: context.tagged(generation),
                     page,
@@ -298,7 +348,7 @@ impl<V: Entry> Tlb<V> {
         for place in 0..self.array.len() {
             let tag = self.array.tag(place);
             if tag != Tag::NONE
-                && is_live(&self.populations, tag)
+                && is_live(self.generations, tag)
                 && covers(&describe(tag, self.array.value(place)))
             {
                 self.remove(place);
@@ -312,32 +362,15 @@ impl<V: Entry> Tlb<V> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TlbTag, &V)> {
         self.array
             .iter()
-            .filter(|(_, tag, _)| is_live(&self.populations, *tag))
+            .filter(|(_, tag, _)| is_live(self.generations, *tag))
             .map(|(_, tag, value)| (describe(tag, value), value))
     }
 }
 
-/// Whether an entry came or went.
-#[derive(Clone, Copy)]
-enum Change {
-    Came,
-    Went,
-}
-
-impl Change {
-    fn apply(self, count: &mut u32) {
-        match self {
-            Self::Came => *count += 1,
-            Self::Went => *count -= 1,
-        }
-    }
-}
-
-fn is_live(populations: &[Population; WORLDS], tag: Tag) -> bool {
-    let world = Context::of_tag(tag.context).world_index();
-    world.is_some_and(|world| {
-        populations[world].generation == Context::generation_of_tag(tag.context)
-    })
+fn is_live(generations: [u32; WORLDS], tag: Tag) -> bool {
+    let context = Context::of_tag(tag.context);
+    let generation = generations[context.world_index()];
+    context.is_present() && generation == Context::generation_of_tag(tag.context)
 }
 
 /// The tag of an entry that is not in a cache yet.

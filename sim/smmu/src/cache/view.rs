@@ -1,8 +1,9 @@
 //! The caches as one walk sees them: with the contexts of its stream.
 
-use super::entry::{IpaEntry, Stage2Part, WalkEntry};
+use super::entry::{Granted, IpaEntry, Stage2Part, WalkEntry};
 use super::{ConfigurationEntry, Context, ContiguousHint, Place, Tlb, WalkCaches};
 use crate::addr::Ipa;
+use crate::attr::Attributes;
 use crate::observe::{CacheEvent, CacheKind, CacheTag};
 use crate::perm::ACCESS_FLAG;
 use crate::walk::params::{TableParams, contiguous_log2};
@@ -166,14 +167,8 @@ impl Lookaside for CacheView<'_> {
         if self.stage2.is_off() || leaf.descriptor & ACCESS_FLAG == 0 {
             return;
         }
-        let part = stage2_part(s2, ipa.get(), leaf, self.contiguous);
-        let below = (1u64 << part.leaf_log2) - 1;
-        let entry = IpaEntry {
-            output: leaf.pa.get() & !below,
-            span_log2: leaf.span_log2,
-            stage2: part,
-        };
-        let key = (self.stage2_context, ipa.get(), part.leaf_log2);
+        let entry = ipa_entry(s2, ipa.get(), leaf, self.contiguous);
+        let key = (self.stage2_context, ipa.get(), entry.stage2.leaf_log2);
         Self::fill(
             &mut self.events,
             CacheKind::Stage2Tlb,
@@ -192,6 +187,24 @@ impl Lookaside for CacheView<'_> {
             events.iter().for_each(see);
             events.clear();
         }
+    }
+}
+
+/// The entry a final stage-2 translation of `ipa` makes.
+pub(crate) fn ipa_entry(
+    s2: &Stage2,
+    ipa: u64,
+    leaf: &Stage2Leaf,
+    contiguous: ContiguousHint,
+) -> IpaEntry {
+    let part = stage2_part(s2, ipa, leaf, contiguous);
+    let below = (1u64 << part.leaf_log2) - 1;
+    IpaEntry {
+        output: leaf.pa.get() & !below,
+        span_log2: leaf.span_log2,
+        combined: Attributes::DEFAULT.combine_stage2(part.attributes),
+        stage2: part,
+        granted: Granted::default(),
     }
 }
 

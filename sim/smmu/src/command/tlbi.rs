@@ -132,6 +132,7 @@ pub struct InvalidationScope {
 
 /// A VA with its top byte like bit 55: the byte is ignored under TBI, and no translation exists
 /// where it differs without.
+#[inline(always)]
 pub fn canonical(va: u64) -> u64 {
     ((va << 8) as i64 >> 8) as u64
 }
@@ -150,6 +151,11 @@ impl VmidMask {
             bits @ 1..=4 => !((1 << bits) - 1),
             _ => !0,
         })
+    }
+
+    /// Bits that are compared.
+    pub(crate) fn compared(self) -> u16 {
+        self.0
     }
 
     fn matches(self, a: Vmid, b: Vmid) -> bool {

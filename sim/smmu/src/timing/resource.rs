@@ -91,12 +91,6 @@ impl Slots {
         None
     }
 
-    /// Slots held now.
-    #[inline(always)]
-    pub(super) fn held(&self) -> u32 {
-        self.held
-    }
-
     /// Use up to `now`.
     pub(super) fn usage(&self, now: Cycle) -> Usage {
         let mut copy = self.clone();

@@ -12,7 +12,7 @@ use super::config::Probes;
 use super::scheduler::Cycle;
 use super::statistics::TcuCounts;
 use crate::addr::{Ipa, Pa};
-use crate::cache::{CacheView, Context, IpaEntry, Stage2Part, WalkEntry, stage2_part};
+use crate::cache::{CacheView, Context, IpaEntry, WalkEntry, ipa_entry};
 use crate::observe::{Access, Action, CacheEvent, Observer, Structure};
 use crate::perm::ACCESS_FLAG;
 use crate::walk::params::TableParams;
@@ -253,16 +253,10 @@ impl Lookaside for TimedView<'_, '_> {
         if self.view.stage2.is_off() || leaf.descriptor & ACCESS_FLAG == 0 {
             return;
         }
-        let part: Stage2Part = stage2_part(s2, ipa.get(), leaf, self.view.contiguous);
-        let below = (1u64 << part.leaf_log2) - 1;
         self.learn(Fill::Leaf {
             context: self.view.stage2_context,
             ipa: ipa.get(),
-            entry: IpaEntry {
-                output: leaf.pa.get() & !below,
-                span_log2: leaf.span_log2,
-                stage2: part,
-            },
+            entry: ipa_entry(s2, ipa.get(), leaf, self.view.contiguous),
         });
     }
 

@@ -6,14 +6,17 @@
 
 use super::hit::{StageKey, remember};
 use super::{Part, Through, silent_abort};
-use crate::cache::{CacheView, Caches, ConfigurationEntry, Context, Place};
+use crate::addr::Pa;
+use crate::attr::Attributes;
+use crate::cache::{By, CacheView, Caches, ConfigurationEntry, Context, Given, Held, Place};
+use crate::command::canonical;
 use crate::fault::{Cause, Raised};
 use crate::fetch::{Stage1Use, StreamAction, StreamContext};
 use crate::mem::PhysMem;
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Observer};
 use crate::perm::Request;
-use crate::transaction::{Outcome, Transaction};
-use crate::walk::{Lookaside, Walker};
+use crate::transaction::{Outcome, Path, Transaction, Translation};
+use crate::walk::{Leaves, Lookaside, Walked, Walker};
 
 /// A configuration that could not be had.
 pub(crate) struct ConfigurationFault {
@@ -32,8 +35,96 @@ impl ConfigurationFault {
 }
 
 impl Part {
-    /// Translates one transaction, by what the caches hold and memory otherwise.
+    /// A plain access that has gone this way before, found by where it was found last.
     #[inline(always)]
+    pub(crate) fn hit(
+        &self,
+        caches: &mut Caches,
+        transaction: &Transaction,
+    ) -> Option<Translation> {
+        if transaction.attributes != Attributes::DEFAULT {
+            return None;
+        }
+        let input = transaction.address.get();
+        let slot = caches.recent_hit(transaction.stream, transaction.substream, input)?;
+        let request = Request::of(transaction);
+        if !slot.granted.covers(request) {
+            return None;
+        }
+        let walked = Walked {
+            pa: slot.pa(input),
+            attributes: slot.attributes,
+            span_log2: slot.span_log2,
+            kind: request.kind,
+        };
+        Some(self.output(walked, request, slot.path))
+    }
+
+    /// A plain access that has gone this way before: it needs a look into the configuration cache
+    /// and one into a TLB.
+    fn plain_hit(&self, caches: &mut Caches, transaction: &Transaction) -> Option<Translation> {
+        if transaction.attributes != Attributes::DEFAULT {
+            return None;
+        }
+        let (stream, substream) = (transaction.stream, transaction.substream);
+        let entry = caches.configuration.lookup(stream, substream)?;
+        let request = Request::of(transaction);
+        let input = transaction.address.get();
+        let by = entry.shortcut.by;
+        let (held, place, given) = match by {
+            By::Va | By::NestedVa => {
+                let half = (input >> 55 & 1) as usize;
+                if !entry.shortcut.open[half] {
+                    return None;
+                }
+                let key = if entry.shortcut.tbi[half] {
+                    canonical(input)
+                } else {
+                    input
+                };
+                let place = caches.tlb.lookup(entry.context, entry.global, key)?;
+                let found = caches.tlb.value(place);
+                let nested = by == By::NestedVa;
+                if found.stage2.is_some() != nested {
+                    return None;
+                }
+                let given = Given {
+                    pa: Pa::new(found.output | found.offset(input)),
+                    span_log2: found.span_log2,
+                    attributes: found.combined,
+                    granted: found.granted,
+                    path: if nested { Path::Nested } else { Path::Stage1 },
+                };
+                (Held::ByVa, place, given)
+            }
+            By::Ipa => {
+                let place = caches.stage2.lookup(entry.stage2, entry.stage2, input)?;
+                let found = caches.stage2.value(place);
+                let given = Given {
+                    pa: Pa::new(found.output | found.offset(input)),
+                    span_log2: found.span_log2,
+                    attributes: found.combined,
+                    granted: found.granted,
+                    path: Path::Stage2,
+                };
+                (Held::ByIpa, place, given)
+            }
+            By::Nothing => return None,
+        };
+        if !given.granted.covers(request) {
+            return None;
+        }
+        caches.note_hit((stream, substream, input), held, place, &given);
+        let walked = Walked {
+            pa: given.pa,
+            attributes: given.attributes,
+            span_log2: given.span_log2,
+            kind: request.kind,
+        };
+        Some(self.output(walked, request, given.path))
+    }
+
+    /// Translates one transaction, by what the caches hold and memory otherwise.
     pub(crate) fn translate<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &self,
         caches: &mut Caches,
@@ -44,40 +135,11 @@ impl Part {
         if !self.regs.cr0().smmuen() {
             return self.disabled(transaction);
         }
-        let known = caches
-            .configuration
-            .lookup(transaction.stream, transaction.substream);
-        // A hit of the configuration cache and of the TLB touches nothing else.
-        if let Some(entry) = known
-            && let Ok(stream) = &entry.stream
-            && let Ok(Stage1Use::Translates(s1)) = &entry.stage1
-            && !observer.watches_caches()
+        if !observer.watches_caches()
+            && let Some(translation) = self.plain_hit(caches, transaction)
         {
-            let request = stream.request(transaction);
-            let key = StageKey::new(s1, transaction, request);
-            if let Some(key) = key
-                && let Some(place) = caches.tlb.lookup(entry.context, entry.global, key.input)
-                && let Some(through) =
-                    caches
-                        .tlb
-                        .value(place)
-                        .through(stream, s1, transaction, request)
-            {
-                return self.outcome(through, transaction, request);
-            }
+            return Outcome::Translated(translation);
         }
-        self.translate_otherwise(caches, mem, transaction, observer)
-    }
-
-    /// What is not a plain hit: other streams, misses, and everything that is watched.
-    #[inline(never)]
-    fn translate_otherwise<M: PhysMem + ?Sized, O: Observer + ?Sized>(
-        &self,
-        caches: &mut Caches,
-        mem: &mut M,
-        transaction: &Transaction,
-        observer: &mut O,
-    ) -> Outcome {
         let entry = match self.configure(caches, mem, transaction, observer) {
             Ok(entry) => entry,
             Err(fault) => return self.faulted(fault.raised, transaction, &fault.request()),
@@ -108,6 +170,7 @@ impl Part {
             request,
             observer,
         );
+        caches.forget_replaced();
         self.outcome(through, transaction, request)
     }
 
@@ -135,6 +198,9 @@ impl Part {
         }
         let entry = self.fetch(caches, mem, transaction, observer)?;
         let evicted = caches.configuration.insert(stream, substream, entry);
+        if evicted.is_some() {
+            caches.forget_recent();
+        }
         if watched {
             observer.cache(&CacheEvent::Fill {
                 cache,
@@ -211,27 +277,38 @@ impl Part {
             }
             Stage1Use::Off | Stage1Use::Bypassed => None,
         };
-        if let Some((s1, key)) = key
-            && let Some(place) = look_up(caches, entry, key, observer)
-        {
+        let place = key.and_then(|(_, key)| look_up(caches, entry, key, observer));
+        if let (Some((s1, _)), Some(place)) = (key, place) {
             let found = *caches.tlb.value(place);
-            let separate = found.stage2.is_none();
-            let through = match (&stream.s2, separate) {
-                (Some(s2), true) => found.through_stage2(
+            let through = match &stream.s2 {
+                Some(s2) if found.stage2.is_none() => found.through_stage2(
                     &mut walker(caches, mem, observer, entry),
                     (s1, s2),
                     stream.overrides.apply(transaction.attributes),
                     transaction,
                     request,
                 ),
-                _ => found.through(stream, s1, transaction, request),
+                _ => {
+                    let through = found.through(stream, s1, transaction, request);
+                    if matches!(&through, Some(Ok((walked, _))) if walked.kind == request.kind) {
+                        caches.tlb.value_mut(place).granted.note(request);
+                    }
+                    through
+                }
             };
             if let Some(through) = through {
-                return through;
+                return through.map(|(walked, path)| Through {
+                    walked,
+                    leaves: Leaves::default(),
+                    path,
+                });
             }
         }
         let mut walker = walker(caches, mem, observer, entry);
         let through = self.walk(&mut walker, stream, stage1, transaction, request)?;
+        if key.is_none() && through.walked.kind == request.kind {
+            note_stage2(caches, entry, transaction, request);
+        }
         if let Some((_, key)) = key {
             let entry = remember(caches, entry, stream.s2.as_ref(), key.input, &through);
             if let Some(event) = entry.filter(|_| observer.watches_caches()) {
@@ -239,6 +316,19 @@ impl Part {
             }
         }
         Ok(through)
+    }
+}
+
+/// A stream without stage 1 got through: the entry it used, or left behind, lets it through again.
+fn note_stage2(
+    caches: &mut Caches,
+    entry: &ConfigurationEntry,
+    transaction: &Transaction,
+    request: Request,
+) {
+    let ipa = transaction.address.get();
+    if let Some(place) = caches.stage2.lookup(entry.stage2, entry.stage2, ipa) {
+        caches.stage2.value_mut(place).granted.note(request);
     }
 }
 

@@ -4,8 +4,8 @@ use super::Through;
 use crate::addr::{Ipa, Pa};
 use crate::attr::{Attributes, MemoryType};
 use crate::cache::{
-    CacheView, Caches, ConfigurationEntry, Context, ContiguousHint, Stage1Part, TlbStructure,
-    VaEntry, entry_log2, stage2_part,
+    CacheView, Caches, ConfigurationEntry, Context, ContiguousHint, Granted, IpaEntry, Stage1Part,
+    TlbStructure, VaEntry, entry_log2, stage2_part,
 };
 use crate::fault::Raised;
 use crate::fetch::StreamContext;
@@ -13,7 +13,7 @@ use crate::mem::PhysMem;
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Observer, Purpose};
 use crate::perm::{ACCESS_FLAG, Request};
 use crate::transaction::{Path, Privilege, Transaction};
-use crate::walk::{Leaves, Stage1, Stage1Leaf, Stage2, Walked, Walker};
+use crate::walk::{Stage1, Stage1Leaf, Stage2, Walked, Walker};
 
 /// What a transaction is looked up by, if stage 1 lets it be looked up at all.
 #[derive(Clone, Copy)]
@@ -35,8 +35,8 @@ impl StageKey {
 
 impl VaEntry {
     #[inline(always)]
-    fn offset(&self, input: u64) -> u64 {
-        input & ((1 << self.entry_log2) - 1)
+    pub(super) fn offset(&self, input: u64) -> u64 {
+        input & 1u64.wrapping_shl(self.entry_log2.into()).wrapping_sub(1)
     }
 
     /// Stage 1 of a hit: what is carried out, or why not; `None` if the descriptor must be updated.
@@ -72,7 +72,7 @@ impl VaEntry {
         s1: &Stage1,
         transaction: &Transaction,
         request: Request,
-    ) -> Option<Result<Through, Raised>> {
+    ) -> Option<Result<(Walked, Path), Raised>> {
         let input = transaction.address.get();
         let request = match self.admit_stage1(s1, input, request)? {
             Ok(request) => request,
@@ -99,11 +99,7 @@ impl VaEntry {
             span_log2: self.span_log2,
             kind,
         };
-        Some(Ok(Through {
-            walked,
-            leaves: NO_LEAVES,
-            path,
-        }))
+        Some(Ok((walked, path)))
     }
 
     #[inline(always)]
@@ -127,7 +123,7 @@ impl VaEntry {
         incoming: Attributes,
         transaction: &Transaction,
         request: Request,
-    ) -> Option<Result<Through, Raised>> {
+    ) -> Option<Result<(Walked, Path), Raised>> {
         let input = transaction.address.get();
         let request = match self.admit_stage1(s1, input, request)? {
             Ok(request) => request,
@@ -145,18 +141,19 @@ impl VaEntry {
             span_log2: self.span_log2.min(leaf.span_log2),
             kind: leaf.kind,
         };
-        Some(Ok(Through {
-            walked,
-            leaves: NO_LEAVES,
-            path: Path::Nested,
-        }))
+        Some(Ok((walked, Path::Nested)))
     }
 }
 
-const NO_LEAVES: Leaves = Leaves {
-    stage1: None,
-    stage2: None,
-};
+impl IpaEntry {
+    #[inline(always)]
+    pub(super) fn offset(&self, input: u64) -> u64 {
+        input
+            & 1u64
+                .wrapping_shl(self.stage2.leaf_log2.into())
+                .wrapping_sub(1)
+    }
+}
 
 /// Puts a walk that used stage 1 into the TLB.
 pub(super) fn remember(
@@ -223,6 +220,7 @@ pub(crate) fn learned(
             first.attributes.combine_stage2(part.attributes)
         }),
         stage2: second.map(|(_, part)| part),
+        granted: Granted::default(),
     };
     // Any-EL2 ignores nG: `entry.context` is its global context.
     let context = if value.is_global() {

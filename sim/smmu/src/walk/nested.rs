@@ -19,7 +19,7 @@ pub(crate) struct Walked {
 }
 
 /// The leaves a translation went through, for a cache to remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Leaves {
     pub(crate) stage1: Option<Stage1Leaf>,
     pub(crate) stage2: Option<Stage2Leaf>,

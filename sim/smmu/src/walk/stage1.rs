@@ -4,6 +4,7 @@ use super::params::{Step, TableParams};
 use super::{Attempts, Lookaside, Order, Place, Stage2, TableFound, Walker};
 use crate::addr::{Iova, Ipa, Pa};
 use crate::attr::{Attributes, MemoryType, Shareability};
+use crate::command::canonical;
 use crate::fault::{Cause, Class, Disposition, Raised, Site, Stage};
 use crate::ids::Asid;
 use crate::mem::{BusResult, PhysMem};
@@ -33,11 +34,7 @@ impl Half {
     /// What translations of `input` are looked up by: with TBI the top byte follows bit 55.
     #[inline(always)]
     pub(crate) fn key(&self, input: u64) -> u64 {
-        if self.tbi {
-            ((input << 8) as i64 >> 8) as u64
-        } else {
-            input
-        }
+        if self.tbi { canonical(input) } else { input }
     }
 }
 

@@ -61,7 +61,10 @@ impl TbuTlb {
                 .va
                 .value(place)
                 .through(stream, s1, transaction, request)?;
-            let outcome = part.outcome(through, transaction, request);
+            let outcome = match through {
+                Ok((walked, path)) => Outcome::Translated(part.output(walked, request, path)),
+                Err(raised) => part.faulted(raised, transaction, &request),
+            };
             return Some((outcome, Way::Tlb));
         }
         if stream.action == StreamAction::Abort {

@@ -7,12 +7,11 @@ use super::super::probe::{Probe, Track};
 use super::super::resource::Grant;
 use super::super::scheduler::Cycle;
 use super::super::statistics::{Cause, LatencyClass};
-use super::super::steps::{Fill, Recorder, Step, TimedView, WalkStage, level_index};
+use super::super::steps::{Fill, Recorder, Step, TimedView, level_index};
 use super::flight::{Lesson, Luggage, State};
 use super::{FIRST, Machine, Play};
 use crate::cache::{
-    CacheView, ConfigurationEntry, Context, ContiguousHint, IpaEntry, TlbStructure, stage2_part,
-    tag_of,
+    CacheView, ConfigurationEntry, Context, ContiguousHint, TlbStructure, ipa_entry, tag_of,
 };
 use crate::command::Command;
 use crate::fault::{Cause as FaultCause, Raised};
@@ -20,7 +19,7 @@ use crate::fetch::{Stage1Use, StreamAction};
 use crate::mem::PhysMem;
 use crate::observe::Structure;
 use crate::perm::{ACCESS_FLAG, Request};
-use crate::transaction::{Outcome, Path};
+use crate::transaction::Path;
 use crate::translate::hit::{StageKey, learned};
 use crate::translate::{Through, silent_abort};
 use crate::walk::Walker;
@@ -608,16 +607,11 @@ fn lesson(
         return Lesson::Nothing;
     }
     let input = transaction.address.get();
-    let part = stage2_part(s2, input, leaf, ContiguousHint::Used);
-    let below = (1u64 << part.leaf_log2) - 1;
+    let translation = ipa_entry(s2, input, leaf, ContiguousHint::Used);
     Lesson::Ipa {
         context: entry.stage2,
         input,
-        size_log2: part.leaf_log2,
-        entry: IpaEntry {
-            output: leaf.pa.get() & !below,
-            span_log2: leaf.span_log2,
-            stage2: part,
-        },
+        size_log2: translation.stage2.leaf_log2,
+        entry: translation,
     }
 }

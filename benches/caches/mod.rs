@@ -1,0 +1,210 @@
+//! What a hit costs beside a bare probe, what invalidation costs with many entries, and what many
+//! streams cost: the cache half of the `ratios` bench.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use smmu::addr::{Iova, Pa};
+use smmu::cache::{CacheConfig, Geometry, Replacement};
+use smmu::mem::{AccessClass, PhysMem};
+use smmu::regfile::{Width, register_offset};
+use smmu::{CommandStep, Smmu, Transaction};
+
+use crate::machine::{Machine, Random, STREAM, Stages};
+use crate::{Effort, median};
+
+/// Pages of the working set of hits: they fit the TLB and, tags and all, the host's second-level
+/// cache.
+const WORKING_SET: usize = 1024;
+
+/// A TLB of 4096 entries in 4 ways, as the bare array has.
+fn caches() -> CacheConfig {
+    CacheConfig {
+        configuration: Geometry::new(64, 4, Replacement::RoundRobin),
+        tlb: Geometry::new(4096, 4, Replacement::RoundRobin),
+        stage2_tlb: Geometry::new(4096, 4, Replacement::RoundRobin),
+        ..CacheConfig::OFF
+    }
+}
+
+/// Hits against probes of a bare set-associative array of the same shape.
+pub(crate) fn hits(effort: &Effort) {
+    for (name, stages) in [
+        ("tlb/hit/stage1", Stages::Stage1),
+        ("tlb/hit/stage2", Stages::Stage2),
+        ("tlb/hit/nested", Stages::Nested),
+    ] {
+        let machine = Machine::large(stages);
+        let mut smmu = machine.with_caches(&caches());
+        let pages = &machine.pages[..WORKING_SET];
+        let mut random = Random(11);
+        let order: Vec<(u64, u64)> = (0..1 << 12)
+            .map(|_| pages[(random.next() % pages.len() as u64) as usize])
+            .collect();
+        let mut port = machine.ram.port();
+        // Warm, and as many of them resident as their sets let be.
+        for _ in 0..2 {
+            for &(input, output) in &order {
+                let outcome = smmu.translate(
+                    &mut port,
+                    &Transaction::read(STREAM, Iova::new(input)),
+                    &mut (),
+                );
+                assert_eq!(outcome.pa(), Some(Pa::new(output)));
+            }
+        }
+        let probe = Bare::new(pages);
+        let (mut floor, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            floor.push(probe.run(&order, effort.translations));
+            ours.push(hit(&mut smmu, &mut port, &order, effort.translations));
+        }
+        report(name, effort, &mut floor, &mut ours, 3.0);
+    }
+}
+
+fn report(name: &str, effort: &Effort, floor: &mut [f64], ours: &mut [f64], goal: f64) {
+    if effort.rounds == 1 {
+        println!("{name:<34} answers checked; `cargo bench` measures");
+        return;
+    }
+    let (floor, ours) = (median(floor), median(ours));
+    println!(
+        "{name:<34} {:>6} {floor:>10.2} {ours:>10.2} {:>7.2} {goal:>6.1}",
+        "",
+        ours / floor
+    );
+}
+
+#[inline(never)]
+fn hit<M: PhysMem>(smmu: &mut Smmu, mem: &mut M, order: &[(u64, u64)], count: usize) -> f64 {
+    let mut wrong = 0;
+    let start = Instant::now();
+    for &(input, output) in order.iter().cycle().take(count) {
+        // Zero as long as every answer was right, but only known once it is there.
+        let transaction = Transaction::read(STREAM, Iova::new(input | wrong));
+        let outcome = smmu.translate(mem, &transaction, &mut ());
+        wrong |= outcome.pa().map_or(u64::MAX, |pa| pa.get() ^ output);
+    }
+    let elapsed = start.elapsed();
+    assert_eq!(wrong, 0, "every hit gives the address it was mapped to");
+    elapsed.as_nanos() as f64 / count as f64
+}
+
+/// A set-associative array of page and output, four ways, hashed by multiplication: what any TLB
+/// has to do at least.
+struct Bare {
+    tags: Vec<u64>,
+    values: Vec<u64>,
+}
+
+const BARE_SETS_LOG2: u32 = 10;
+const BARE_WAYS: usize = 4;
+
+impl Bare {
+    fn set(page: u64) -> usize {
+        (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BARE_SETS_LOG2)) as usize * BARE_WAYS
+    }
+
+    fn new(pages: &[(u64, u64)]) -> Self {
+        let mut bare = Self {
+            tags: vec![0; BARE_WAYS << BARE_SETS_LOG2],
+            values: vec![0; BARE_WAYS << BARE_SETS_LOG2],
+        };
+        for &(input, output) in pages {
+            let start = Self::set(input);
+            let free = (start..start + BARE_WAYS).find(|&place| bare.tags[place] == 0);
+            // A set that is full keeps its last way busy; the probe's cost is the same.
+            let place = free.unwrap_or(start + BARE_WAYS - 1);
+            bare.tags[place] = input;
+            bare.values[place] = output;
+        }
+        bare
+    }
+
+    #[inline(never)]
+    fn run(&self, order: &[(u64, u64)], count: usize) -> f64 {
+        let zero = black_box(0u64);
+        let mut value = 0;
+        let start = Instant::now();
+        for &(input, _) in order.iter().cycle().take(count) {
+            let page = input | value & zero;
+            let start = Self::set(page);
+            let ways = &self.tags[start..start + BARE_WAYS];
+            let way = ways.iter().position(|&tag| tag == page);
+            value = way.map_or(0, |way| self.values[start + way]);
+        }
+        let elapsed = start.elapsed();
+        black_box(value);
+        elapsed.as_nanos() as f64 / count as f64
+    }
+}
+
+/// One invalidation with 64 Ki live entries.
+pub(crate) fn invalidations(effort: &Effort) {
+    let machine = Machine::large(Stages::Nested);
+    let config = CacheConfig {
+        tlb: Geometry::new(1 << 17, 4, Replacement::RoundRobin),
+        ..caches()
+    };
+    let mut full = machine.with_caches(&config);
+    let mut port = machine.ram.port();
+    for &(input, _) in &machine.pages {
+        full.translate(
+            &mut port,
+            &Transaction::read(STREAM, Iova::new(input)),
+            &mut (),
+        );
+    }
+    let live = full.cached_translations().count();
+    assert!(live > 60_000, "{live} entries are live");
+    let (queue, va) = (machine.queue(), machine.pages[7].0);
+    // By context: all there is, and what another VM or address space has, which is nothing.
+    for (name, words, goal_us) in [
+        ("tlbi/va", [0x12 | 1 << 32 | 1 << 48, va], 1.0),
+        ("tlbi/asid", [0x11 | 1 << 32 | 1 << 48, 0], 100.0),
+        ("tlbi/asid/other", [0x11 | 1 << 32 | 2 << 48, 0], 100.0),
+        ("tlbi/vmid", [0x28 | 1 << 32, 0], 100.0),
+        ("tlbi/vmid/other", [0x28 | 2 << 32, 0], 100.0),
+        ("tlbi/all", [0x30, 0], 1.0),
+    ] {
+        let mut times = Vec::new();
+        for round in 0..effort.rounds.min(25) {
+            let mut smmu = full.clone();
+            let mut write = |name, width, value| {
+                smmu.mmio_write(register_offset(name).unwrap(), width, value);
+            };
+            write("CMDQ_BASE", Width::W64, queue | 8);
+            write("CR0", Width::W32, 1 | 1 << 3);
+            for (offset, word) in [(0, words[0]), (8, words[1])] {
+                port.write64(Pa::new(queue + offset), word, AccessClass::CommandQueue)
+                    .unwrap();
+            }
+            smmu.mmio_write(register_offset("CMDQ_PROD").unwrap(), Width::W32, 1);
+            let start = Instant::now();
+            let step = smmu.step_command(&mut port, &mut ());
+            times.push(start.elapsed().as_nanos() as f64 / 1000.0);
+            let CommandStep::Consumed { removed, .. } = step else {
+                panic!("{name}: {step:?}");
+            };
+            if round == 0 {
+                let expected = match name {
+                    "tlbi/va" => 1..=1,
+                    "tlbi/asid/other" | "tlbi/vmid/other" => 0..=0,
+                    "tlbi/asid" => 1..=u64::MAX,
+                    _ => 60_000..=u64::MAX,
+                };
+                assert!(expected.contains(&removed), "{name} removed {removed}");
+            }
+        }
+        if effort.rounds == 1 {
+            println!("{name:<34} answers checked; `cargo bench` measures");
+        } else {
+            let time = median(&mut times);
+            println!(
+                "{name:<34} {live:>6} {:>10} {time:>7.2} us {goal_us:>12.1}",
+                ""
+            );
+        }
+    }
+}
