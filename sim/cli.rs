@@ -10,6 +10,8 @@
 mod check;
 mod decode;
 mod run;
+mod simulate;
+mod validate;
 mod walk;
 
 use std::io::{self, Write};
@@ -49,6 +51,10 @@ enum Command {
     Decode(decode::Decode),
     /// Compare the model with recorded answers of other implementations
     Check(check::Check),
+    /// Run a DMA trace or a generated workload through the timed machine
+    Simulate(simulate::Simulate),
+    /// Compare the timed machine with published measurements and closed forms
+    Validate(validate::Validate),
 }
 
 /// Why a command ends early.
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Walk(walk) => walk.execute(format, &mut out),
         Command::Decode(decode) => decode.execute(format, &mut out),
         Command::Check(check) => check.execute(format, &mut out),
+        Command::Simulate(simulate) => simulate.execute(format, &mut out),
+        Command::Validate(validate) => validate.execute(format, &mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
     match result {

@@ -12,4 +12,5 @@ pub mod scenario;
 pub mod simulate;
 pub mod snapshot;
 pub mod suggest;
+pub mod validate;
 pub mod workload;

@@ -3,7 +3,9 @@
 pub mod csv;
 pub mod html;
 pub mod json;
+pub mod output;
 pub mod perfetto;
+pub mod plot;
 pub mod run;
 pub mod settings;
 pub mod table;

@@ -61,6 +61,8 @@ pub struct RunResult<P = ()> {
     pub report: Report,
     /// How it ended.
     pub ending: Ending,
+    /// A digest of every outcome: equal to the functional model's if all outcomes are.
+    pub digest: u64,
     /// How answers compare with recorded ones.
     pub comparison: Option<Comparison>,
     /// Who watched.
@@ -87,10 +89,11 @@ struct Stoppable<'s, 'w, W> {
     watch: &'w mut W,
     count: u64,
     stopped: bool,
+    digest: u64,
 }
 
 impl<W: Watch> Workload for Stoppable<'_, '_, W> {
-    fn next(&mut self) -> Option<Operation> {
+    fn next_operation(&mut self) -> Option<Operation> {
         if self.count.is_multiple_of(LOOK_EVERY) {
             self.stopped |= self.stop.load(Ordering::Relaxed);
             let (done, all) = self.source.progress();
@@ -100,10 +103,11 @@ impl<W: Watch> Workload for Stoppable<'_, '_, W> {
         if self.stopped {
             return None;
         }
-        self.source.next()
+        self.source.next_operation()
     }
 
     fn completed(&mut self, completed: &Completed<'_>) {
+        self.digest ^= digest(completed.index, completed.outcome);
         self.source.completed(completed);
     }
 }
@@ -185,6 +189,7 @@ pub fn timed<P: Probe, W: Watch>(
         watch,
         count: 0,
         stopped: false,
+        digest: 0,
     };
     let mut machine = Machine::watched(smmu, ram.port(), &settings.timing, probe)?;
     machine.run(&mut workload);
@@ -194,12 +199,14 @@ pub fn timed<P: Probe, W: Watch>(
         Ending::Complete
     };
     let comparison = workload.source.comparison().cloned();
+    let digest = workload.digest;
     if let Some(error) = workload.source.error() {
         return Err(error.into());
     }
     Ok(RunResult {
         report: machine.report(),
         ending,
+        digest,
         comparison,
         probe: machine.into_probe(),
     })
@@ -234,7 +241,7 @@ pub fn functional(
     let mut smmu = smmu.with_other_caches(caches)?;
     let mut port = ram.port();
     let mut result = FunctionalResult::default();
-    while let Some(operation) = source.next() {
+    while let Some(operation) = source.next_operation() {
         match operation {
             Operation::Arrive(arrival) => {
                 let outcome = smmu.translate(&mut port, &arrival.transaction, &mut ());
@@ -310,7 +317,10 @@ pub fn digest(index: u64, outcome: &Outcome) -> u64 {
 /// [`RunError`] if it is none of them.
 pub fn input_of(name: &str, settings: &mut RunSettings) -> Result<Input, RunError> {
     let path = Path::new(name);
-    if path.extension().is_some_and(|extension| extension == "toml") {
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
         settings.apply_file(path)?;
         return Ok(Input::Generated);
     }

@@ -184,8 +184,8 @@ impl RunSettings {
             };
             for (field, value) in fields {
                 let key = format!("{name}.{}", field.get_ref());
-                let parsed = value_of(value)
-                    .ok_or_else(|| wrong(value.span().start, self.allowed(&key)))?;
+                let parsed =
+                    value_of(value).ok_or_else(|| wrong(value.span().start, self.allowed(&key)))?;
                 self.set(&key, &parsed).map_err(|error| {
                     let at = match error {
                         SettingError::NotAllowed { .. } => value.span().start,
@@ -333,7 +333,10 @@ mod tests {
             again.apply_toml("resolved", &settings.to_toml()).unwrap();
             assert_eq!(again, settings, "{}", preset.name);
         }
-        assert_eq!(RunSettings::preset("default").unwrap(), RunSettings::default());
+        assert_eq!(
+            RunSettings::preset("default").unwrap(),
+            RunSettings::default()
+        );
     }
 
     #[test]
@@ -350,7 +353,10 @@ mod tests {
             message("[tcu]\nwalk_slot = 4\n"),
             "x.toml:2:1: there is no setting tcu.walk_slot; did you mean tcu.walk_slots?"
         );
-        assert!(message("[tuc]\n").starts_with("x.toml:1:2: there is no section tuc; did you mean tcu?"));
+        assert!(
+            message("[tuc]\n")
+                .starts_with("x.toml:1:2: there is no section tuc; did you mean tcu?")
+        );
         assert_eq!(
             message("[micro_tlb]\npolicy = \"fifo\"\n"),
             "x.toml:2:10: micro_tlb.policy = fifo: allowed is round-robin, lru, pseudo-lru, random, infinite"
@@ -363,10 +369,15 @@ mod tests {
         assert_eq!(message("tcu = 1\n"), "x.toml:1:1: tcu is a section: [tcu]");
         let mut settings = RunSettings::default();
         assert_eq!(
-            settings.apply_argument("tcu.walk_slots").unwrap_err().to_string(),
+            settings
+                .apply_argument("tcu.walk_slots")
+                .unwrap_err()
+                .to_string(),
             "--set tcu.walk_slots: expected KEY=VALUE, such as tcu.walk_slots=8"
         );
-        settings.apply_argument("workload.transactions=1_000").unwrap();
+        settings
+            .apply_argument("workload.transactions=1_000")
+            .unwrap();
         assert_eq!(settings.workload.transactions, 1000);
     }
 }

@@ -292,7 +292,11 @@ impl<W: Write> BinaryWriter<W> {
             kind if kind.is_write() => WRITE,
             _ => 0,
         };
-        let present = if transaction.substream.is_some() { SUBSTREAM } else { 0 };
+        let present = if transaction.substream.is_some() {
+            SUBSTREAM
+        } else {
+            0
+        };
         let first = TRANSACTION | kind | present | if same { SAME } else { 0 };
         self.out.write_all(&[first])?;
         if !same {
@@ -345,7 +349,11 @@ mod tests {
                 },
                 2 => Operation::Register {
                     offset: random.bits() as u32,
-                    width: if random.below(2) == 0 { Width::W32 } else { Width::W64 },
+                    width: if random.below(2) == 0 {
+                        Width::W32
+                    } else {
+                        Width::W64
+                    },
                     value: random.bits(),
                 },
                 3 => Operation::AwaitTransaction(random.below(1000)),
@@ -355,10 +363,10 @@ mod tests {
                     let kinds = [AccessKind::Read, AccessKind::Write, AccessKind::Atomic];
                     let kind = kinds[random.below(3) as usize];
                     let stream = StreamId::new(random.below(3) as u32);
-                    let mut transaction =
-                        Transaction::new(stream, Iova::new(random.bits()), kind);
+                    let mut transaction = Transaction::new(stream, Iova::new(random.bits()), kind);
                     if random.below(2) == 0 {
-                        transaction.substream = Some(SubstreamId::new(random.below(1 << 20) as u32));
+                        transaction.substream =
+                            Some(SubstreamId::new(random.below(1 << 20) as u32));
                     }
                     time += random.below(300);
                     Operation::Arrive(Arrival {
@@ -408,7 +416,9 @@ mod tests {
             let mut reader = reader(bytes);
             while let Ok(Some(_)) = reader.read() {}
         }
-        let error = reader([MAGIC.as_slice(), &[0]].concat()).read().unwrap_err();
+        let error = reader([MAGIC.as_slice(), &[0]].concat())
+            .read()
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "t.bin: byte 8: operation \"0x00\": 1 to 7 in the low four bits"

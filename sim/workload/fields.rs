@@ -121,12 +121,7 @@ impl<'a, I: Iterator<Item = &'a str>> Fields<'a, I> {
         self.parse(field, word, most)
     }
 
-    pub(super) fn parse(
-        &self,
-        field: &'static str,
-        word: &str,
-        most: u64,
-    ) -> Result<u64, Problem> {
+    pub(super) fn parse(&self, field: &'static str, word: &str, most: u64) -> Result<u64, Problem> {
         let number = match (self.radix, word.strip_prefix("0x")) {
             (Radix::Hex, _) => u64::from_str_radix(word, 16),
             (Radix::Prefixed, Some(digits)) => u64::from_str_radix(digits, 16),

@@ -164,8 +164,8 @@ impl Generator {
     }
 
     fn arrival(&mut self, stream: u32, address: u64) -> Operation {
-        let is_write = self.section.writes != 0
-            && self.random.below(1000) < u64::from(self.section.writes);
+        let is_write =
+            self.section.writes != 0 && self.random.below(1000) < u64::from(self.section.writes);
         let kind = if is_write {
             AccessKind::Write
         } else {
@@ -306,7 +306,8 @@ impl Generator {
         let next = (ring.stream, ring.next[ring.stream]);
         let reused = ring.unmapped.contains(&next);
         if flush == Flush::Lazy && (reused || ring.unmapped.len() >= pages) {
-            ring.pending.push_back(Operation::Command([TLBI_NSNH_ALL, 0]));
+            ring.pending
+                .push_back(Operation::Command([TLBI_NSNH_ALL, 0]));
             ring.pending.push_back(Operation::Command([SYNC, 0]));
         }
         // An address is used again only after its invalidation is complete.

@@ -101,7 +101,12 @@ impl<'a> Source<'a> {
 
     /// A trace of a format, from its bytes; `ram` is the memory the machine will
     /// use, `shadow` empty memory for the reader's own use.
-    pub fn trace(path: &Path, format: Format, bytes: Bytes, (ram, shadow): (&'a Ram, &'a Ram)) -> Self {
+    pub fn trace(
+        path: &Path,
+        format: Format,
+        bytes: Bytes,
+        (ram, shadow): (&'a Ram, &'a Ram),
+    ) -> Self {
         Self::of(match format {
             Format::Text => Kind::Text(TextReader::new(path, bytes)),
             Format::Binary => Kind::Binary(BinaryReader::new(path, bytes)),
@@ -159,7 +164,7 @@ impl<'a> Source<'a> {
             Kind::Binary(reader) => reader.read(),
             Kind::Recorded(reader) => reader.read(),
             Kind::Qemu(reader) => reader.read(),
-            Kind::Generated(generator) => Ok(Iterator::next(generator.as_mut())),
+            Kind::Generated(generator) => Ok(generator.next()),
         }
     }
 
@@ -213,7 +218,7 @@ fn known(path: &Path) -> Vec<u64> {
 }
 
 impl Workload for Source<'_> {
-    fn next(&mut self) -> Option<Operation> {
+    fn next_operation(&mut self) -> Option<Operation> {
         let operation = match self.ahead.take() {
             Some(operation) => operation,
             None => self.read_or_remember()?,

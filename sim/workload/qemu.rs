@@ -80,7 +80,13 @@ fn number(line: &str, name: &'static str) -> Result<u64, Problem> {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => digits.parse(),
     };
-    parsed.map_err(|_| Problem::new(name, digits, "a decimal number, or a hexadecimal one with 0x"))
+    parsed.map_err(|_| {
+        Problem::new(
+            name,
+            digits,
+            "a decimal number, or a hexadecimal one with 0x",
+        )
+    })
 }
 
 fn transaction(line: &str) -> Result<Option<Operation>, Problem> {
@@ -94,7 +100,11 @@ fn transaction(line: &str) -> Result<Option<Operation>, Problem> {
         Ok(perm) => perm & 3 == 2,
         Err(_) => false,
     };
-    let kind = if write { AccessKind::Write } else { AccessKind::Read };
+    let kind = if write {
+        AccessKind::Write
+    } else {
+        AccessKind::Read
+    };
     Ok(Some(Operation::Arrive(Arrival {
         transaction: Transaction::new(StreamId::new(stream), address, kind),
         bytes: 0,

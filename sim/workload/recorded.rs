@@ -9,25 +9,27 @@
 //! Level-1 stream table descriptors are not recorded; where they must point follows from the address
 //! of each STE and the StreamID it was read for.
 
+mod compare;
+
 use std::collections::VecDeque;
 use std::path::Path;
 
-use smmu::{Smmu, Transaction};
 use smmu::addr::{Iova, Pa};
 use smmu::config::SmmuConfig;
-use smmu::fault::{Cause, Stage};
 use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, PhysMem, Ram, RamPort};
-use smmu::observe::{Access, Observer};
 use smmu::regfile::Width;
-use smmu::spec::event::{Event, EventId};
+use smmu::spec::event::EventId;
 use smmu::spec::regs::StrtabBaseCfg;
 use smmu::timing::{Arrival, Completed, Operation};
-use smmu::transaction::{AccessKind, Outcome, Path as Way};
+use smmu::transaction::AccessKind;
+use smmu::{Smmu, Transaction};
 
 use super::error::{Problem, WorkloadError};
 use super::fields::{Fields, Lines, Radix};
 use super::input::Bytes;
+use compare::{Answer, Expected, Undefined, agrees, departs};
+pub use compare::{Comparison, Difference};
 
 /// How a recorded trace begins.
 pub const FIRST_LINE: &str = "# smmu-dma-trace-1";
@@ -40,58 +42,6 @@ const STRTAB_BASE_CFG: u64 = 0x88;
 /// Registers of page 1, which the recording folds onto page 0.
 const FOLDED: [u64; 4] = [0xa8, 0xac, 0xc8, 0xcc];
 const PAGE1: u32 = 0x1_0000;
-
-/// What the recording says became of a transaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Translated(Pa),
-    /// With the event recorded, if one was.
-    Fault(Option<EventId>),
-    Abort,
-    Bypass,
-    Disabled,
-}
-
-/// A transaction on its way, and what is expected of it.
-#[derive(Debug, Clone, Copy)]
-struct Expected {
-    index: u64,
-    page: u64,
-    line: u64,
-    answer: Answer,
-    event: Option<[u64; 4]>,
-}
-
-/// One answer that differs from the recorded one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Line of the transaction.
-    pub line: u64,
-    /// What was recorded.
-    pub recorded: String,
-    /// What the model answers.
-    pub model: String,
-}
-
-/// How the model's answers compare with the recorded ones.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Comparison {
-    /// Answers that are equal.
-    pub equal_count: u64,
-    /// Answers that differ.
-    pub different_count: u64,
-    /// Answers that differ because the recording machine is known to depart from the architecture
-    /// there.
-    pub known_count: u64,
-    /// Answers that a walk at that moment would have given, but an entry cached before does not.
-    /// The recording machine takes every entry as belonging to its ASID; where its software marks
-    /// pages as global, entries of other address spaces answer.
-    pub cached_count: u64,
-    /// Answers for which the model reads memory that the recording does not define.
-    pub undefined_count: u64,
-    /// The first few that differ and are not known.
-    pub differences: Vec<Difference>,
-}
 
 /// Pages of one leaf are at least within this.
 const LARGEST_GRANULE_LOG2: u32 = 16;
@@ -236,7 +186,11 @@ impl<'a> RecordedReader<'a> {
                 *word = fields.number("event word", u64::MAX)?;
             }
             let Some((_, _, expected)) = &mut self.held else {
-                return Err(Problem::new("event", line, "an event follows its transaction"));
+                return Err(Problem::new(
+                    "event",
+                    line,
+                    "an event follows its transaction",
+                ));
             };
             expected.event = Some(words);
             return fields.end();
@@ -281,7 +235,11 @@ impl<'a> RecordedReader<'a> {
             // Points where snapshots were taken, and errors that do not occur.
             "K" | "G" | "Z" => return Ok(()),
             other => {
-                return Err(Problem::new("event", other, "R, C, S, D, M, T, E, K, G or Z"));
+                return Err(Problem::new(
+                    "event",
+                    other,
+                    "R, C, S, D, M, T, E, K, G or Z",
+                ));
             }
         }
         fields.end()
@@ -433,7 +391,10 @@ impl<'a> RecordedReader<'a> {
 
     /// Compares an answer with the recorded one.
     pub fn completed(&mut self, completed: &Completed<'_>) {
-        let place = self.in_flight.iter().position(|e| e.index == completed.index);
+        let place = self
+            .in_flight
+            .iter()
+            .position(|e| e.index == completed.index);
         let Some(place) = place else {
             return;
         };
@@ -471,71 +432,5 @@ impl<'a> RecordedReader<'a> {
                 model: format!("{:?}", completed.outcome),
             });
         }
-    }
-}
-
-/// Looks for reads of words that were never recorded.
-struct Undefined<'a, M> {
-    defined: &'a mut M,
-    found: bool,
-}
-
-impl<M: PhysMem> Observer for Undefined<'_, M> {
-    fn access(&mut self, access: &Access<'_>) {
-        let known = self.defined.read64(access.pa, AccessClass::Stage1);
-        self.found |= known != Ok(1);
-    }
-}
-
-/// Whether the recording machine is known to depart from the architecture in this way
-/// (docs/src/guide/check.md): it records no event for an address beyond the intermediate size of a
-/// stream without a stage 1; it raises what a table's APTable forbids before it reads the leaf; and
-/// of several faults of one leaf it raises the Access flag's, then the permission's, then that of
-/// the address.
-fn departs(answer: Answer, outcome: &Outcome) -> bool {
-    let Some(fault) = outcome.fault() else {
-        return false;
-    };
-    let at_stage1 = fault
-        .cause
-        .site()
-        .is_some_and(|site| site.stage == Stage::Stage1);
-    let recorded = match answer {
-        Answer::Fault(recorded) if at_stage1 => recorded,
-        _ => return false,
-    };
-    match (recorded, fault.cause) {
-        (None | Some(EventId::F_ACCESS), Cause::AddressSize(_)) => true,
-        (Some(EventId::F_PERMISSION), cause) => matches!(
-            cause,
-            Cause::Access(_) | Cause::AddressSize(_) | Cause::Translation(_)
-        ),
-        _ => false,
-    }
-}
-
-fn agrees(expected: &Expected, outcome: &Outcome) -> bool {
-    match (expected.answer, outcome) {
-        (Answer::Translated(pa), Outcome::Translated(translation)) => translation.pa == pa,
-        (Answer::Bypass, Outcome::Translated(translation)) => translation.path == Way::Bypass,
-        (Answer::Disabled, Outcome::Translated(translation)) => translation.path == Way::Disabled,
-        (Answer::Abort, Outcome::Terminated { event, .. }) => event.is_none(),
-        (Answer::Fault(recorded), Outcome::Terminated { event, .. }) => {
-            let ours = event.as_ref().map(|event| event.dw0.r#type());
-            ours == recorded && same_input(expected.event, event.as_ref())
-        }
-        _ => false,
-    }
-}
-
-/// Whether two records are about the same stream and address: the rest is where the recording
-/// machine departs from the architecture (docs/src/guide/check.md).
-fn same_input(recorded: Option<[u64; 4]>, ours: Option<&Event>) -> bool {
-    match (recorded, ours) {
-        (Some(words), Some(event)) => {
-            let ours = event.words();
-            words[0] >> 32 == ours[0] >> 32 && words[2] == ours[2]
-        }
-        _ => true,
     }
 }

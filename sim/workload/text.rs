@@ -189,18 +189,33 @@ mod tests {
     fn a_wrong_line_is_named_with_its_field_and_what_is_allowed() {
         for (line, message) in [
             ("T 0 8 - x 0 4", "t.trace:3: access \"x\": r, w or a"),
-            ("T 0 8 0x100000 r 0 4", "t.trace:3: substream \"0x100000\": at most 20 bits"),
+            (
+                "T 0 8 0x100000 r 0 4",
+                "t.trace:3: substream \"0x100000\": at most 20 bits",
+            ),
             ("T 0 8 - r 0", "t.trace:3: bytes \"\": missing"),
-            ("T 0 8 - r 12q 4", "t.trace:3: address \"12q\": a decimal number, or a hexadecimal one with 0x"),
+            (
+                "T 0 8 - r 12q 4",
+                "t.trace:3: address \"12q\": a decimal number, or a hexadecimal one with 0x",
+            ),
             ("F now", "t.trace:3: end of line \"now\": nothing more"),
-            ("Q", "t.trace:3: operation \"Q\": T transaction, C command, S store, R register, A or W or F wait"),
+            (
+                "Q",
+                "t.trace:3: operation \"Q\": T transaction, C command, S store, R register, A or W or F wait",
+            ),
         ] {
             let mut reader = reader(&format!("{FIRST_LINE}\nF\n{line}\n"));
             reader.read().unwrap();
             assert_eq!(reader.read().unwrap_err().to_string(), message);
         }
         let long = "T".repeat(5000);
-        assert!(reader(&long).read().unwrap_err().to_string().contains("4095"));
+        assert!(
+            reader(&long)
+                .read()
+                .unwrap_err()
+                .to_string()
+                .contains("4095")
+        );
         assert!(reader("\u{0}\u{1}").read().is_err());
     }
 }

@@ -75,7 +75,7 @@ section! {
         page_log2: u32 = 12, 12..=42, "log2 bytes",
             "Size of the pages or blocks the devices' buffers are mapped by: 12 for 4 KiB, 21 for 2 MiB of 4 KiB tables.";
         input_bits: u32 = 48, 21..=48, "bits",
-            "Input size of stage 1, or of stage 2 where that is all there is; it decides the number of levels.";
+            "Input size of stage 1, or of stage 2 where that is all there is, at most 44 then; it decides the number of levels.";
         stage2_granule: Granule = Granule::K4, (), "",
             "Granule of stage 2 under a stage 1.";
         stage2_page_log2: u32 = 12, 12..=42, "log2 bytes",
@@ -100,8 +100,11 @@ const BUFFERS: u64 = 0x2_0000_0000;
 /// Where devices address their buffers.
 pub const FIRST_IOVA: u64 = 0x1_0000_0000;
 
-/// Access flag, and stage-1 AP=0b01: all may read and write.
-const STAGE1_LEAF: u64 = 1 << 10 | 1 << 6;
+/// Address bits of the part: a stage 2 takes no more.
+const ADDRESS_BITS: u32 = 44;
+
+/// Access flag, stage-1 AP=0b01 (all may read and write), nG: address spaces differ.
+const STAGE1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
 /// Access flag, S2AP=0b11, MemAttr=0b1111: Normal write-back.
 const STAGE2_LEAF: u64 = 1 << 10 | 3 << 6 | 0xf << 2;
 
@@ -235,7 +238,8 @@ impl<'a> World<'a> {
     fn stage2_geometry(&self) -> Geometry {
         let section = &self.section;
         if section.stages == Stages::Stage2 {
-            return Geometry::stage1(section.granule.log2(), section.input_bits);
+            let input_bits = section.input_bits.min(ADDRESS_BITS);
+            return Geometry::stage1(section.granule.log2(), input_bits);
         }
         Geometry {
             granule_log2: section.stage2_granule.log2(),
@@ -262,17 +266,17 @@ impl<'a> World<'a> {
             };
             self.stage1.push(table);
         }
-        let cd = CdBuilder::new(
-            &self.stage1[space],
-            Ps::Bits44,
-            Asid::new(space as u16 + 1),
-        );
+        let cd = CdBuilder::new(&self.stage1[space], Ps::Bits44, Asid::new(space as u16 + 1));
         let at = if self.section.stages == Stages::Nested {
             let guest = self.of(stream);
             let granule = self.section.granule.log2();
-            self.in_guest(guest, |_, frames| frames.take(granule).ok_or(MapError::NoFrames))?
+            self.in_guest(guest, |_, frames| {
+                frames.take(granule).ok_or(MapError::NoFrames)
+            })?
         } else {
-            self.host.take(12).ok_or_else(|| wrong(MapError::NoFrames))?
+            self.host
+                .take(12)
+                .ok_or_else(|| wrong(MapError::NoFrames))?
         };
         let base = if self.section.stages == Stages::Nested {
             self.guests[self.of(stream)].base
@@ -326,7 +330,14 @@ impl<'a> World<'a> {
         let mut at = ipa & !(page - 1);
         while at < ipa + bytes {
             let output = *base + at;
-            match stage2.map(&mut memory, &mut self.host, at, output, page_log2, STAGE2_LEAF) {
+            match stage2.map(
+                &mut memory,
+                &mut self.host,
+                at,
+                output,
+                page_log2,
+                STAGE2_LEAF,
+            ) {
                 Ok(()) | Err(MapError::Occupied(_)) => {}
                 Err(error) => return Err(wrong(format_args!("machine.stage2_page_log2: {error}"))),
             }

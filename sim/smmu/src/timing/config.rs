@@ -67,7 +67,10 @@ mod tests {
     fn what_is_not_allowed_is_said_with_what_is() {
         let mut config = TimingConfig::default();
         let error = config.set("tcu.walk_slots", &Value::Number(0)).unwrap_err();
-        assert_eq!(error.to_string(), "tcu.walk_slots = 0: allowed is 1 to 4096");
+        assert_eq!(
+            error.to_string(),
+            "tcu.walk_slots = 0: allowed is 1 to 4096"
+        );
         let error = config.set("tbu.completion", &Value::Word("later".into()));
         assert_eq!(
             error.unwrap_err().to_string(),

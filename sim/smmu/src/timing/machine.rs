@@ -10,7 +10,9 @@
 //! transaction that had already looked at translations is over.
 
 mod commands;
+mod configure;
 mod flight;
+mod front;
 mod leave;
 mod report;
 mod tbu;
@@ -20,19 +22,17 @@ pub use report::{Report, ResourceUsage};
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::config::{Completion, IndexBits, Policy, TimingConfig, WalkCacheLayout};
+use super::config::{IndexBits, Policy, TimingConfig, WalkCacheLayout};
 use super::memory::MemoryPort;
-use super::operation::{Arrival, Operation, Workload};
+use super::operation::{Arrival, Workload};
 use super::probe::{Probe, Slice, Track};
-use super::resource::{Grant, Pipe, Slots};
+use super::resource::{Pipe, Slots};
 use super::scheduler::{Cycle, Scheduler, Sleeper};
-use super::statistics::{
-    Cause, Latencies, LatencyClass, Matrix, StreamCounts, TcuCounts,
-};
+use super::statistics::{Cause, Latencies, LatencyClass, Matrix, StreamCounts, TcuCounts};
 use super::steps::{Fill, ProbeCosts, Step};
 use crate::cache::{
-    CacheConfig, CacheError, Caches, ContiguousHint, Geometry, Indexing, Replacement,
-    TlbStructure, WalkCacheConfig,
+    CacheConfig, CacheError, Caches, ContiguousHint, Geometry, Indexing, Replacement, TlbStructure,
+    WalkCacheConfig,
 };
 use crate::command::Command;
 use crate::ids::StreamId;
@@ -41,7 +41,7 @@ use crate::smmu::Smmu;
 use crate::transaction::{Outcome, Response};
 use commands::CommandEngine;
 use flight::{Flight, Luggage, State};
-use tbu::{Hazard, Tbu, Way};
+use tbu::Tbu;
 
 /// Sleepers before the first transaction: the source of operations, and the command queue.
 const SOURCE: Sleeper = 0;
@@ -53,6 +53,9 @@ const STREAMS: usize = 1 << 16;
 
 /// The shape of a cache of the functional model.
 fn shape(entries: u32, ways: u32, policy: Policy, index: IndexBits, seed: u64) -> Geometry {
+    if entries == 0 {
+        return Geometry::OFF;
+    }
     Geometry {
         entries,
         ways,
@@ -199,8 +202,18 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         caches.validate()?;
         let seed = config.memory.seed;
         for (name, entries, ways, policy) in [
-            ("micro_tlb", config.micro_tlb.entries, config.micro_tlb.ways, config.micro_tlb.policy),
-            ("main_tlb", config.main_tlb.entries, config.main_tlb.ways, config.main_tlb.policy),
+            (
+                "micro_tlb",
+                config.micro_tlb.entries,
+                config.micro_tlb.ways,
+                config.micro_tlb.policy,
+            ),
+            (
+                "main_tlb",
+                config.main_tlb.entries,
+                config.main_tlb.ways,
+                config.main_tlb.policy,
+            ),
         ] {
             shape(entries, ways, policy, IndexBits::Hashed, seed).validate(name)?;
         }
@@ -325,67 +338,6 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         }
     }
 
-    /// Issues operations until one has to wait.
-    fn issue<W: Workload>(&mut self, workload: &mut W) {
-        loop {
-            let now = self.scheduler.now();
-            match self.held {
-                Held::Nothing => {}
-                Held::Transaction(index) if self.is_over(index) => self.held = Held::Nothing,
-                Held::Commands if self.commands.is_idle() => self.held = Held::Nothing,
-                Held::Fence if self.in_flight == 0 && self.commands.is_idle() => {
-                    self.held = Held::Nothing;
-                }
-                _ => return,
-            }
-            if self.in_flight == self.config.device.outstanding || self.commands.is_full() {
-                return;
-            }
-            let operation = match self.waiting.take() {
-                Some(arrival) => Operation::Arrive(arrival),
-                None => match workload.next() {
-                    Some(operation) => operation,
-                    None => {
-                        self.held = Held::End;
-                        return;
-                    }
-                },
-            };
-            match operation {
-                Operation::Arrive(arrival) => {
-                    let earliest = arrival.not_before.max(self.next_arrival);
-                    if earliest > now {
-                        self.waiting = Some(arrival);
-                        self.held = Held::Time;
-                        self.scheduler.wake(SOURCE, earliest);
-                        return;
-                    }
-                    self.next_arrival = now + self.config.device.interval_cycles;
-                    self.arrive(arrival, now, workload);
-                }
-                Operation::Command(words) => self.queue_command(words, now),
-                Operation::Register {
-                    offset,
-                    width,
-                    value,
-                } => self.smmu.mmio_write(offset, width, value),
-                Operation::Store { pa, value } => {
-                    // Software's own memory: an abort is as if it were not there.
-                    let class = crate::mem::AccessClass::Stage1;
-                    let _ = self.mem.write64(pa, value, class);
-                }
-                Operation::AwaitTransaction(index) => self.held = Held::Transaction(index),
-                Operation::AwaitCommands => self.held = Held::Commands,
-                Operation::Fence => self.held = Held::Fence,
-            }
-        }
-    }
-
-    /// Whether a transaction is over, or has not arrived and never will before this is asked.
-    fn is_over(&self, index: u64) -> bool {
-        !self.flights.iter().any(|flight| flight.index == index)
-    }
-
     /// The place of a stream's counts.
     #[inline]
     fn stream_place(&mut self, stream: StreamId) -> u32 {
@@ -409,57 +361,6 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         self.order.push(VecDeque::new());
         self.stream_places.insert(stream.get(), place);
         place
-    }
-
-    /// A device sends a transaction.
-    #[inline]
-    fn arrive<W: Workload>(&mut self, arrival: Arrival, now: Cycle, workload: &mut W) {
-        let stream = self.stream_place(arrival.transaction.stream);
-        let tbu = arrival.transaction.stream.get() % self.config.tbu.count;
-        let flight = Flight {
-            arrival,
-            index: self.arrivals,
-            arrived: now,
-            since: now,
-            state: State::Arrived,
-            class: LatencyClass::Bypass,
-            tbu,
-            stream,
-            slot: 0,
-            miss: None,
-            touched: false,
-            awaited: false,
-            ready: false,
-            began: 0,
-            fetched: 0,
-            outcome: NOT_YET,
-        };
-        self.arrivals += 1;
-        self.in_flight += 1;
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.flights[id as usize] = flight;
-                id
-            }
-            None => {
-                self.flights.push(flight);
-                self.luggage.push(Luggage::default());
-                self.flights.len() as u32 - 1
-            }
-        };
-        match self.config.tbu.completion {
-            Completion::Any => {}
-            Completion::Stream => self.order[stream as usize].push_back(id),
-            Completion::All => self.order[0].push_back(id),
-        }
-        let unit = &mut self.tbus[tbu as usize];
-        unit.counts.transactions_count += 1;
-        if unit.slots.acquire(id, now) == Grant::Held {
-            // Nothing is decided before the lookup is over: no need to be woken for the port.
-            if let Some(time) = self.step(id, now, workload) {
-                self.scheduler.wake(id + FIRST, time);
-            }
-        }
     }
 
     /// Does what is due and gives the time of the next step; `None` if the transaction waits for
@@ -487,156 +388,6 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         }
     }
 
-    /// Through the port and into the micro TLB.
-    #[inline]
-    fn enter(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
-        self.charge(id, Cause::TbuSlot, now);
-        let Flight { arrival, tbu, .. } = &self.flights[id as usize];
-        let (tbu, config) = (*tbu as usize, &self.config.tbu);
-        let mut busy = config.port_cycles;
-        if arrival.transaction.kind.is_write() {
-            busy = busy.max(arrival.bytes.div_ceil(config.beat_bytes).into());
-        }
-        let unit = &mut self.tbus[tbu];
-        let through = unit.port.start(now, busy) + busy;
-        let latency = self.config.micro_tlb.latency_cycles;
-        let done = if unit.micro.is_off() {
-            through
-        } else {
-            unit.micro_pipe.start(through, latency) + latency
-        };
-        self.charge(id, Cause::Port, through);
-        self.charge(id, Cause::MicroTlb, done);
-        self.flights[id as usize].state = State::MicroTlb;
-        Some(done)
-    }
-
-    #[inline]
-    fn micro_tlb<W: Workload>(&mut self, id: u32, now: Cycle, workload: &mut W) -> Option<Cycle> {
-        let flight = &mut self.flights[id as usize];
-        let transaction = &flight.arrival.transaction;
-        if !self.smmu.part.regs.cr0().smmuen() {
-            flight.outcome = self.smmu.part.disabled(transaction);
-            return self.ready(id, now, workload);
-        }
-        flight.touched = true;
-        let unit = &mut self.tbus[flight.tbu as usize];
-        let known = unit
-            .configurations
-            .lookup(transaction.stream, transaction.substream);
-        if !unit.micro.is_off() {
-            unit.counts.micro_tlb_lookups_count += 1;
-            let found = known.and_then(|known| {
-                unit.micro
-                    .answer(&self.smmu.part, known, &mut self.mem, transaction)
-            });
-            if let Some((outcome, way)) = found {
-                flight.outcome = outcome;
-                flight.class = match way {
-                    Way::Tlb => LatencyClass::MicroTlb,
-                    Way::Nothing => LatencyClass::Bypass,
-                };
-                return self.ready(id, now, workload);
-            }
-            unit.counts.micro_tlb_misses_count += 1;
-        }
-        flight.state = State::MainTlb;
-        if unit.main.is_off() {
-            return self.main_tlb(id, now, workload);
-        }
-        let latency = self.config.main_tlb.latency_cycles;
-        let done = unit.main_pipe.start(now, latency) + latency;
-        self.charge(id, Cause::MainTlb, done);
-        Some(done)
-    }
-
-    #[inline]
-    fn main_tlb<W: Workload>(&mut self, id: u32, now: Cycle, workload: &mut W) -> Option<Cycle> {
-        let flight = &mut self.flights[id as usize];
-        let transaction = &flight.arrival.transaction;
-        let unit = &mut self.tbus[flight.tbu as usize];
-        let known = unit
-            .configurations
-            .lookup(transaction.stream, transaction.substream);
-        if !unit.main.is_off() {
-            unit.counts.main_tlb_lookups_count += 1;
-            let found = known.and_then(|known| {
-                unit.main
-                    .answer(&self.smmu.part, known, &mut self.mem, transaction)
-            });
-            if let Some((outcome, way)) = found {
-                flight.outcome = outcome;
-                flight.class = match way {
-                    Way::Tlb => LatencyClass::MainTlb,
-                    Way::Nothing => LatencyClass::Bypass,
-                };
-                if way == Way::Tlb {
-                    unit.promote(transaction);
-                }
-                return self.ready(id, now, workload);
-            }
-            unit.counts.main_tlb_misses_count += 1;
-        }
-        match unit.miss(id, transaction) {
-            Hazard::Waits => {
-                unit.counts.merged_count += 1;
-                flight.state = State::Merged;
-                None
-            }
-            Hazard::Leads(miss) => {
-                flight.miss = Some(miss);
-                Some(self.send(id, now))
-            }
-            Hazard::Alone => Some(self.send(id, now)),
-        }
-    }
-
-    /// The miss it waited for is answered: what that taught the TBU may do.
-    fn merged<W: Workload>(&mut self, id: u32, now: Cycle, workload: &mut W) -> Option<Cycle> {
-        self.charge(id, Cause::Hazard, now);
-        let flight = &mut self.flights[id as usize];
-        let transaction = &flight.arrival.transaction;
-        let unit = &mut self.tbus[flight.tbu as usize];
-        let known = unit
-            .configurations
-            .lookup(transaction.stream, transaction.substream);
-        let tlb = if unit.main.is_off() {
-            &mut unit.micro
-        } else {
-            &mut unit.main
-        };
-        let found = known
-            .and_then(|known| tlb.answer(&self.smmu.part, known, &mut self.mem, transaction));
-        if let Some((outcome, _)) = found {
-            flight.outcome = outcome;
-            flight.class = LatencyClass::Merged;
-            return self.ready(id, now, workload);
-        }
-        match unit.miss(id, transaction) {
-            Hazard::Waits => None,
-            Hazard::Leads(miss) => {
-                flight.miss = Some(miss);
-                Some(self.send(id, now))
-            }
-            Hazard::Alone => Some(self.send(id, now)),
-        }
-    }
-
-    /// A request goes to the TCU.
-    fn send(&mut self, id: u32, now: Cycle) -> Cycle {
-        let flight = &mut self.flights[id as usize];
-        flight.state = State::AtTcu;
-        let (tbu, index) = (flight.tbu, flight.index);
-        let unit = &mut self.tbus[tbu as usize];
-        unit.counts.requests_count += 1;
-        let link = &self.config.link;
-        let start = unit.up.start(now, link.interval_cycles);
-        let done = start + link.latency_cycles;
-        self.watch(Track::LinkUp(tbu), "request", (start, done), index, 0);
-        self.charge(id, Cause::Link, done);
-        done
-    }
-
     #[inline(always)]
     fn watch(
         &mut self,
@@ -660,7 +411,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
     /// Whether an invalidation that began after `began` covers something with this tag.
     fn is_overtaken(&self, began: u64, covers: impl Fn(&Command) -> bool) -> bool {
-        self.commands.since(began).is_none_or(|mut since| since.any(covers))
+        self.commands
+            .since(began)
+            .is_none_or(|mut since| since.any(covers))
     }
 }
 

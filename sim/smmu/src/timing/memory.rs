@@ -106,7 +106,9 @@ impl MemoryPort {
             line as usize % self.channels.len()
         };
         let beats = Cycle::from(bytes.div_ceil(config.bytes_per_cycle));
-        let busy = config.request_cycles.max(if config.request_cycles == 0 { 0 } else { beats });
+        let busy = config
+            .request_cycles
+            .max(if config.request_cycles == 0 { 0 } else { beats });
         let start = self.channels[channel].start(now, busy);
         let latency = if config.cache_hits == 0 && config.jitter_cycles == 0 {
             config.latency_cycles
@@ -187,7 +189,9 @@ mod tests {
                 memory.channels = channels;
                 memory.merge_entries = 0;
             });
-            let last = (0..64).map(|i| port.read(0, Pa::new(i * 64), 64).done).max();
+            let last = (0..64)
+                .map(|i| port.read(0, Pa::new(i * 64), 64).done)
+                .max();
             let beats = 64 * 4 / u64::from(channels);
             assert_eq!(last, Some(beats - 4 + 101));
         }

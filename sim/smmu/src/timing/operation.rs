@@ -66,14 +66,14 @@ pub struct Completed<'a> {
 /// operation only when that can happen, so a workload longer than memory streams through.
 pub trait Workload {
     /// The next operation; `None` at the end.
-    fn next(&mut self) -> Option<Operation>;
+    fn next_operation(&mut self) -> Option<Operation>;
 
     /// Called when a transaction is over.
     fn completed(&mut self, _completed: &Completed<'_>) {}
 }
 
 impl<I: Iterator<Item = Operation>> Workload for I {
-    fn next(&mut self) -> Option<Operation> {
-        Iterator::next(self)
+    fn next_operation(&mut self) -> Option<Operation> {
+        self.next()
     }
 }

@@ -166,7 +166,10 @@ mod tests {
         let usage = slots.usage(30);
         assert_eq!(usage.held_cycles, 5 + 7 * 2 + 8);
         assert_eq!((usage.full_cycles, usage.waited_cycles), (7, 7));
-        assert_eq!((usage.grants_count, usage.waits_count, usage.peak_count), (4, 2, 2));
+        assert_eq!(
+            (usage.grants_count, usage.waits_count, usage.peak_count),
+            (4, 2, 2)
+        );
     }
 
     #[test]

@@ -189,7 +189,9 @@ mod tests {
     fn wake_ups_come_in_the_order_of_time_then_of_asking() {
         let mut random = 1u64;
         let mut next = move || {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             random >> 33
         };
         for spread in [1, 3, 64, 1023, 1024, 1025, 5000] {

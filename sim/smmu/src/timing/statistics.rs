@@ -178,27 +178,58 @@ impl LatencyStack {
 /// Longest latency told apart; longer ones count as this.
 const LONGEST_CYCLES: u64 = 1 << 40;
 
-/// Latencies in cycles, to two significant digits.
+/// Latencies in cycles, to two significant digits; the least and the most exactly.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Latencies(Histogram<u64>);
+pub struct Latencies {
+    histogram: Histogram<u64>,
+    least_cycles: Cycle,
+    most_cycles: Cycle,
+}
 
 impl Default for Latencies {
     fn default() -> Self {
         // Grown as values come: most classes stay empty.
         let histogram = Histogram::new_with_bounds(1, LONGEST_CYCLES, 2);
-        Self(histogram.expect("the bounds are in order"))
+        Self {
+            histogram: histogram.expect("the bounds are in order"),
+            least_cycles: Cycle::MAX,
+            most_cycles: 0,
+        }
     }
 }
 
 impl Latencies {
     #[inline(always)]
     pub(super) fn record(&mut self, cycles: Cycle) {
-        self.0.saturating_record(cycles);
+        self.histogram.saturating_record(cycles);
+        self.least_cycles = self.least_cycles.min(cycles);
+        self.most_cycles = self.most_cycles.max(cycles);
+    }
+
+    /// Adds all of another.
+    ///
+    /// # Panics
+    /// Never: all have the same bounds.
+    pub fn merge(&mut self, other: &Self) {
+        let added = self.histogram.add(&other.histogram);
+        added.expect("equal bounds");
+        self.least_cycles = self.least_cycles.min(other.least_cycles);
+        self.most_cycles = self.most_cycles.max(other.most_cycles);
+    }
+
+    /// The shortest; `None` if there are none.
+    pub fn least_cycles(&self) -> Option<Cycle> {
+        (self.least_cycles != Cycle::MAX).then_some(self.least_cycles)
+    }
+
+    /// The longest; 0 if there are none.
+    pub fn most_cycles(&self) -> Cycle {
+        self.most_cycles
     }
 
     /// The histogram.
     pub fn histogram(&self) -> &Histogram<u64> {
-        &self.0
+        &self.histogram
     }
 }
 
@@ -349,8 +380,8 @@ impl Matrix {
     pub fn iter(&self) -> impl Iterator<Item = (Option<u32>, Option<u32>, u64)> + '_ {
         let party = |place: usize| self.parties.get(place).copied();
         let cells = self.cells.iter().enumerate();
-        cells.filter(|(_, amount)| **amount != 0).map(move |(at, amount)| {
-            (party(at / PARTIES), party(at % PARTIES), *amount)
-        })
+        cells
+            .filter(|(_, amount)| **amount != 0)
+            .map(move |(at, amount)| (party(at / PARTIES), party(at % PARTIES), *amount))
     }
 }

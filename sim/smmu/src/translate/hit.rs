@@ -35,7 +35,7 @@ impl StageKey {
 
 impl VaEntry {
     #[inline(always)]
-    pub(super) fn offset(&self, input: u64) -> u64 {
+    pub(crate) fn offset(&self, input: u64) -> u64 {
         input & 1u64.wrapping_shl(self.entry_log2.into()).wrapping_sub(1)
     }
 
@@ -147,7 +147,7 @@ impl VaEntry {
 
 impl IpaEntry {
     #[inline(always)]
-    pub(super) fn offset(&self, input: u64) -> u64 {
+    pub(crate) fn offset(&self, input: u64) -> u64 {
         input
             & 1u64
                 .wrapping_shl(self.stage2.leaf_log2.into())
@@ -167,8 +167,7 @@ pub(super) fn remember(
         return None;
     }
     let (structure, contiguous) = (caches.config.structure, caches.config.contiguous);
-    let (context, size_log2, value) =
-        learned(entry, s2, input, through, (structure, contiguous))?;
+    let (context, size_log2, value) = learned(entry, s2, input, through, (structure, contiguous))?;
     let evicted = caches.tlb.insert(context, input, size_log2, value);
     let place = caches.tlb.lookup(context, context, input)?;
     Some(CacheEvent::Fill {

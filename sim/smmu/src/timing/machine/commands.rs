@@ -198,7 +198,8 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             Some(Command::Sync(_)) => {
                 let mut awaited = 0;
                 for flight in &mut self.flights {
-                    if flight.index != u64::MAX && flight.touched && flight.state != State::Returned {
+                    if flight.index != u64::MAX && flight.touched && flight.state != State::Returned
+                    {
                         flight.awaited = true;
                         awaited += 1;
                     }

@@ -10,7 +10,7 @@ use super::{COMMANDS, FIRST, Machine};
 use crate::addr::Pa;
 use crate::command::TlbTag;
 use crate::mem::PhysMem;
-use crate::transaction::Outcome;
+use crate::transaction::{Outcome, Transaction};
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// The transaction has its outcome and leaves when those before it have.
@@ -130,12 +130,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
     /// Counts a fault, and writes the event it records or keeps the transaction that stalls.
     #[cold]
-    fn record(
-        &mut self,
-        transaction: &crate::transaction::Transaction,
-        outcome: Outcome,
-        now: Cycle,
-    ) -> Outcome {
+    fn record(&mut self, transaction: &Transaction, outcome: Outcome, now: Cycle) -> Outcome {
         if let Some(fault) = outcome.fault() {
             let event = fault.cause.event_id();
             *self.faults.entry(event.0).or_default() += 1;

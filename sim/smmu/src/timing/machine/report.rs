@@ -5,7 +5,7 @@ use super::super::probe::Probe;
 use super::super::resource::Usage;
 use super::super::scheduler::Cycle;
 use super::super::statistics::{
-    LatencyClass, LatencyStack, Latencies, Matrix, StreamCounts, TbuCounts, TcuCounts,
+    Latencies, LatencyClass, LatencyStack, Matrix, StreamCounts, TbuCounts, TcuCounts,
 };
 use super::Machine;
 use crate::ids::StreamId;

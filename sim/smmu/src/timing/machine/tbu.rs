@@ -6,20 +6,23 @@ use super::super::scheduler::Sleeper;
 use super::super::statistics::TbuCounts;
 use super::flight::Lesson;
 use super::shape;
-use crate::addr::Ipa;
+use crate::addr::{Ipa, Pa};
+use crate::attr::Attributes;
 use crate::cache::{
-    Context, ConfigurationCache, ConfigurationEntry, Geometry, IpaEntry, Replacement, Tlb, VaEntry,
+    By, ConfigurationCache, ConfigurationEntry, Context, Geometry, IpaEntry, Replacement, Tlb,
+    VaEntry,
 };
 use crate::command::{Command, InvalidationScope, TlbTag};
 use crate::fetch::{Stage1Use, StreamAction};
 use crate::ids::{StreamId, SubstreamId};
 use crate::mem::PhysMem;
 use crate::observe::CacheEvent;
-use crate::transaction::{Outcome, Transaction};
+use crate::perm::Request;
+use crate::transaction::{Outcome, Path, Transaction, Translation};
 use crate::translate::hit::StageKey;
 use crate::translate::{Part, silent_abort};
 use crate::walk::params::TableParams;
-use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound, Walker};
+use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound, Walked, Walker};
 
 /// One TLB of a TBU: translations by VA, and by IPA for streams without a stage 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +52,28 @@ impl TbuTlb {
         mem: &mut M,
         transaction: &Transaction,
     ) -> Option<(Outcome, Way)> {
+        if let Some(translation) = self.plain(part, configuration, transaction) {
+            return Some((Outcome::Translated(translation), Way::Tlb));
+        }
         let stream = configuration.stream.as_ref().ok()?;
         let stage1 = configuration.stage1.as_ref().ok()?;
         if let Stage1Use::Translates(s1) = stage1 {
             let request = stream.request(transaction);
             let key = StageKey::new(s1, transaction, request)?;
-            let place =
-                self.va
-                    .lookup(configuration.context, configuration.global, key.input)?;
+            let place = self
+                .va
+                .lookup(configuration.context, configuration.global, key.input)?;
             let through = self
                 .va
                 .value(place)
                 .through(stream, s1, transaction, request)?;
             let outcome = match through {
-                Ok((walked, path)) => Outcome::Translated(part.output(walked, request, path)),
+                Ok((walked, path)) => {
+                    if walked.kind == request.kind {
+                        self.va.value_mut(place).granted.note(request);
+                    }
+                    Outcome::Translated(part.output(walked, request, path))
+                }
                 Err(raised) => part.faulted(raised, transaction, &request),
             };
             return Some((outcome, Way::Tlb));
@@ -88,6 +99,45 @@ impl TbuTlb {
         };
         let through = part.walk(&mut walker, stream, stage1, transaction, request);
         Some((part.outcome(through, transaction, request), way))
+    }
+
+    /// A plain access that this entry has let through before.
+    #[inline]
+    fn plain(
+        &mut self,
+        part: &Part,
+        configuration: &ConfigurationEntry,
+        transaction: &Transaction,
+    ) -> Option<Translation> {
+        if transaction.attributes != Attributes::DEFAULT {
+            return None;
+        }
+        let nested = match configuration.shortcut.by {
+            By::Va => false,
+            By::NestedVa => true,
+            By::Ipa | By::Nothing => return None,
+        };
+        let input = transaction.address.get();
+        let half = (input >> 55 & 1) as usize;
+        if !configuration.shortcut.open[half] || configuration.shortcut.tbi[half] {
+            return None;
+        }
+        let request = Request::of(transaction);
+        let place = self
+            .va
+            .lookup(configuration.context, configuration.global, input)?;
+        let found = self.va.value(place);
+        if found.stage2.is_some() != nested || !found.granted.covers(request) {
+            return None;
+        }
+        let walked = Walked {
+            pa: Pa::new(found.output | found.offset(input)),
+            attributes: found.combined,
+            span_log2: found.span_log2,
+            kind: request.kind,
+        };
+        let path = if nested { Path::Nested } else { Path::Stage1 };
+        Some(part.output(walked, request, path))
     }
 
     /// What the entry for a transaction could teach another TLB.
@@ -207,6 +257,16 @@ pub(super) enum Hazard {
     Alone,
 }
 
+/// The configurations a TBU knows: in sets of four where that comes out even.
+fn configurations(entries: u32) -> Geometry {
+    let ways = if entries.is_multiple_of(4) && (entries / 4).is_power_of_two() {
+        4
+    } else {
+        0
+    };
+    Geometry::new(entries, ways, Replacement::RoundRobin)
+}
+
 /// The unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tbu {
@@ -230,7 +290,7 @@ impl Tbu {
         let micro = &config.micro_tlb;
         let main = &config.main_tlb;
         let seed = config.memory.seed;
-        let configurations = Geometry::new(config.tbu.configurations, 0, Replacement::RoundRobin);
+        let configurations = configurations(config.tbu.configurations);
         let merged = match config.hazard.merge {
             HazardMerge::Translation => config.hazard.entries,
             HazardMerge::Off => 0,
@@ -250,8 +310,20 @@ impl Tbu {
             up: Pipe::new(1),
             down: Pipe::new(1),
             output: Pipe::new(1),
-            micro: TbuTlb::new(&shape(micro.entries, micro.ways, micro.policy, micro.index, seed)),
-            main: TbuTlb::new(&shape(main.entries, main.ways, main.policy, main.index, seed)),
+            micro: TbuTlb::new(&shape(
+                micro.entries,
+                micro.ways,
+                micro.policy,
+                micro.index,
+                seed,
+            )),
+            main: TbuTlb::new(&shape(
+                main.entries,
+                main.ways,
+                main.policy,
+                main.index,
+                seed,
+            )),
             configurations: ConfigurationCache::new(&configurations),
             misses: vec![free; merged as usize],
             used_misses: 0,
