@@ -86,6 +86,7 @@ fn main() {
     }
     caches::hits(&effort);
     caches::invalidations(&effort);
+    caches::scaling(&effort);
 }
 
 fn compare(name: &str, machine: &Machine, configured: bool, goal: f64, effort: &Effort) {

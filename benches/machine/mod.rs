@@ -11,9 +11,10 @@ use smmu::addr::{Iova, Pa};
 use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::{Asid, StreamId, Vmid};
-use smmu::mem::Ram;
+use smmu::mem::{AccessClass, PhysMem, Ram};
 use smmu::observe::{Access, Observer};
 use smmu::regfile::{Width, register_offset};
+use smmu::shared::SharedSmmu;
 use smmu::spec::attrs::Ps;
 use smmu::tables::{
     Bump, CdBuilder, FrameSource, Geometry, Intermediate, LinearStreamTable, PageTable, Physical,
@@ -241,6 +242,32 @@ impl Machine {
             smmu.mmio_write(offset, width, self.smmu.mmio_read(offset, width));
         }
         smmu
+    }
+
+    /// The same device for many threads, its command queue running; stream 9 is a twin of
+    /// [`STREAM`].
+    pub(crate) fn shared(&self, caches: &CacheConfig) -> SharedSmmu {
+        let shared = SharedSmmu::new(self.smmu.config().clone(), caches).unwrap();
+        let base = self
+            .smmu
+            .mmio_read(register_offset("STRTAB_BASE").unwrap(), Width::W64);
+        let mut port = self.ram.port();
+        let ste = port
+            .read_line(Pa::new(base + 64 * 8), AccessClass::Ste)
+            .unwrap();
+        for (word, offset) in ste.into_iter().zip((0..).step_by(8)) {
+            let at = Pa::new(base + 64 * 9 + offset);
+            port.write64(at, word, AccessClass::Ste).unwrap();
+        }
+        for (name, width, value) in [
+            ("STRTAB_BASE", Width::W64, base),
+            ("STRTAB_BASE_CFG", Width::W32, 4),
+            ("CMDQ_BASE", Width::W64, self.queue() | 8),
+            ("CR0", Width::W32, 1 | 1 << 3),
+        ] {
+            shared.mmio_write(register_offset(name).unwrap(), width, value);
+        }
+        shared
     }
 
     /// Memory that no table uses: the top 64 KiB.

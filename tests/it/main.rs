@@ -4,6 +4,7 @@
 
 mod access_counts; // accesses of cold walks for every pair of sizes
 mod cli; // what the command prints, where, and how it ends
+mod device; // the device against models: queues, registers, caches
 mod docs; // every console example of README and book
 mod edge; // the numbered edge cases of the architecture
 mod explained; // what a person reads for each kind of walk
@@ -13,5 +14,6 @@ mod layout; // bit positions against golden tables typed by another route
 mod recordings; // golden scenarios and snapshots of real machines
 mod support;
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
+mod vm_memory; // a virtio-style device on rust-vmm, its DMA through the SMMU
 mod walk_oracle; // the walker against an independent oracle, over all configurations
 mod walk_relations; // metamorphic relations: identity stages, blocks and pages, permissions

@@ -36,6 +36,8 @@ pub mod tables;
 pub mod timing;
 pub mod transaction;
 mod translate;
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 pub mod walk;
 
 pub use cmdq::{AtcReply, CommandError, CommandStep, Endpoints};

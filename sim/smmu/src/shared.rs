@@ -9,7 +9,7 @@
 
 mod log;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::ats::{TranslationCompletion, TranslationRequest};
 use crate::cache::{CacheConfig, Caches};
@@ -68,12 +68,12 @@ impl SharedSmmu {
     }
 
     /// A port for one thread, its caches empty.
-    pub fn port(&self) -> Port<'_> {
+    pub fn port(self: &Arc<Self>) -> Port {
         let device = self.device();
         Port {
             epoch: self.changes.now(),
             view: View {
-                shared: self,
+                shared: self.clone(),
                 part: device.part.clone(),
                 caches: Caches::new(&self.caches),
             },
@@ -178,13 +178,13 @@ impl SharedSmmu {
 
 /// What a port knows of the device.
 #[derive(Debug)]
-struct View<'a> {
-    shared: &'a SharedSmmu,
+struct View {
+    shared: Arc<SharedSmmu>,
     part: Part,
     caches: Caches,
 }
 
-impl View<'_> {
+impl View {
     /// Copies the device's registers and forgets everything else.
     fn renew(&mut self, device: &Smmu) -> Epoch {
         self.part.regs.clone_from(device.registers());
@@ -193,7 +193,7 @@ impl View<'_> {
     }
 }
 
-impl Follower<Change> for View<'_> {
+impl Follower<Change> for View {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Registers(registers) => {
@@ -207,19 +207,20 @@ impl Follower<Change> for View<'_> {
     }
 
     fn start_anew(&mut self) -> Epoch {
-        let device = self.shared.device();
+        let shared = self.shared.clone();
+        let device = shared.device();
         self.renew(&device)
     }
 }
 
 /// One thread's way to translate.
 #[derive(Debug)]
-pub struct Port<'a> {
+pub struct Port {
     epoch: Epoch,
-    view: View<'a>,
+    view: View,
 }
 
-impl Port<'_> {
+impl Port {
     /// [`Smmu::translate`]: by the caches of this port, else by memory. Events and stalled
     /// transactions go to the device.
     #[inline]
@@ -246,8 +247,8 @@ impl Port<'_> {
         observer: &mut O,
     ) -> Outcome {
         let Self { epoch, view } = self;
-        let shared = view.shared;
-        let mut translate = |view: &mut View<'_>| {
+        let shared = view.shared.clone();
+        let mut translate = |view: &mut View| {
             view.part
                 .translate(&mut view.caches, mem, transaction, observer)
         };
@@ -277,6 +278,6 @@ mod tests {
         fn send<T: Send>() {}
         send_and_sync::<SharedSmmu>();
         send_and_sync::<crate::Smmu>();
-        send::<Port<'_>>();
+        send::<Port>();
     }
 }

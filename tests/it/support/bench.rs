@@ -10,6 +10,8 @@ use smmu::regfile::Width;
 use smmu::transaction::{AccessKind, InstructionOrData, Privilege};
 use smmu::{Outcome, Smmu, Transaction};
 
+use super::warm::agrees_warm;
+
 /// A 64-byte structure, by structure-absolute bit numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Words(pub(crate) [u64; 8]);
@@ -270,9 +272,13 @@ impl Bench {
         self.peek(self.slot(S1_ROOT, S1_SHAPE, VA, 12))
     }
 
-    /// The SMMU, its registers written.
+    /// The SMMU without caches, its registers written.
     pub(crate) fn smmu(&self) -> Smmu {
-        let mut smmu = Smmu::new(self.config.clone()).unwrap();
+        self.program(Smmu::new(self.config.clone()).unwrap())
+    }
+
+    /// Writes the registers of an SMMU after reset.
+    pub(crate) fn program(&self, mut smmu: Smmu) -> Smmu {
         smmu.mmio_write(STRTAB_BASE, Width::W64, self.strtab_base);
         smmu.mmio_write(STRTAB_BASE_CFG, Width::W32, self.strtab_base_cfg);
         smmu.mmio_write(CR2, Width::W32, self.cr2);
@@ -286,11 +292,24 @@ impl Bench {
         self.observe(transaction, &mut ())
     }
 
+    /// The same, seen by `observer`; and once more with caches, which must give the same answer.
     pub(crate) fn observe(
         &self,
         transaction: &Transaction,
         observer: &mut impl Observer,
     ) -> Outcome {
+        self.write_stream();
+        let before = self.clone();
+        let mut memory = AbortInjector::new(self.ram.port(), self.aborts.iter().cloned());
+        let outcome = self
+            .smmu()
+            .translate_cold(&mut memory, transaction, observer);
+        agrees_warm(&before, transaction, &outcome, self);
+        outcome
+    }
+
+    /// Writes STE and CD where the stream table and the STE say.
+    pub(crate) fn write_stream(&self) {
         let mut writer = self.ram.port();
         for (at, words) in [(STRTAB + 64 * u64::from(SID), self.ste), (CD, self.cd)] {
             for (i, word) in (0..).zip(words.0) {
@@ -302,9 +321,6 @@ impl Bench {
                     .unwrap();
             }
         }
-        let mut memory = AbortInjector::new(self.ram.port(), self.aborts.iter().cloned());
-        self.smmu()
-            .translate_cold(&mut memory, transaction, observer)
     }
 
     pub(crate) fn access(&self, kind: AccessKind, address: u64) -> Outcome {

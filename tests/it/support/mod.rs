@@ -2,4 +2,6 @@
 
 pub(crate) mod bench;
 pub(crate) mod oracle;
+pub(crate) mod rig;
 pub(crate) mod strategies;
+pub(crate) mod warm;

@@ -73,9 +73,9 @@ impl Geometry {
         }
     }
 
-    /// Entries of a set.
+    /// Entries of a set; 0 in a cache that is off.
     pub(super) fn set_size(&self) -> u32 {
-        if self.ways == 0 {
+        if self.ways == 0 || self.entries == 0 {
             self.entries
         } else {
             self.ways
