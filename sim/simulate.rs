@@ -8,4 +8,5 @@ pub mod perfetto;
 pub mod plot;
 pub mod run;
 pub mod settings;
+pub mod study;
 pub mod table;

@@ -13,7 +13,7 @@ use crate::simulate::output::{self, Pending};
 use crate::simulate::perfetto::Perfetto;
 use crate::simulate::run::{self, Ending, FunctionalResult, Input, RunResult, Watch};
 use crate::simulate::settings::RunSettings;
-use crate::simulate::{json, table};
+use crate::simulate::{json, study, table};
 
 /// Run a DMA trace or a generated workload through the timed machine: latency, throughput, misses,
 /// and who waited for what.
@@ -21,7 +21,7 @@ use crate::simulate::{json, table};
 pub(super) struct Simulate {
     /// A trace (text, binary, recorded or QEMU log, plain or compressed), a workload file (.toml),
     /// or a pattern: stride, random, zipf, ring, tenants
-    #[arg(value_name = "TRACE|WORKLOAD", required_unless_present = "show_config")]
+    #[arg(value_name = "TRACE|WORKLOAD", required_unless_present_any = ["show_config", "study"])]
     input: Option<String>,
     /// A preset (default, mmu-600, mmu-700, gem5, intel-vtd) or a file; several apply in order
     #[arg(long, value_name = "PRESET|FILE", default_value = "default")]
@@ -41,6 +41,10 @@ pub(super) struct Simulate {
     /// Print every setting as it is resolved, with unit, default and reason, and end
     #[arg(long)]
     show_config: bool,
+    /// Compare invalidation modes, page sizes and stages on one ring of buffers; with --out, write
+    /// the book's table and plots
+    #[arg(long, conflicts_with_all = ["input", "trace_first", "check"])]
+    study: bool,
 }
 
 /// Shows how far a run is, on a terminal.
@@ -99,6 +103,9 @@ impl Simulate {
             write!(out, "{}", settings.to_toml())?;
             return Ok(Verdict::Fine);
         }
+        if self.study {
+            return self.study(&settings, out);
+        }
         let name = self.input.as_deref().unwrap_or_default();
         let stop = Arc::new(AtomicBool::new(false));
         let on_signal = Arc::clone(&stop);
@@ -129,6 +136,23 @@ impl Simulate {
             }
         }
         Ok(verdict(&result, functional.as_ref()))
+    }
+
+    fn study(&self, settings: &RunSettings, out: &mut impl Write) -> Result<Verdict, Failure> {
+        let points = study::run(settings).map_err(anyhow::Error::from)?;
+        let table = study::table(&points);
+        if let Some(directory) = &self.out {
+            let context = || directory.display().to_string();
+            std::fs::create_dir_all(directory).with_context(context)?;
+            let table = ("table.md", table.clone());
+            for (name, text) in study::plots(&points).into_iter().chain([table]) {
+                let mut file = Pending::new(&directory.join(name)).with_context(context)?;
+                file.out.write_all(text.as_bytes()).with_context(context)?;
+                file.finish().with_context(context)?;
+            }
+        }
+        write!(out, "{table}")?;
+        Ok(Verdict::Fine)
     }
 
     fn timed(

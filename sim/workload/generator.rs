@@ -70,9 +70,8 @@ section! {
     }
 }
 
-/// CMD_TLBI_NSNH_ALL, CMD_TLBI_NH_VAA and CMD_SYNC (IHI 0070 §4.4, §4.7).
+/// CMD_TLBI_NSNH_ALL and CMD_SYNC (IHI 0070 §4.4, §4.7).
 const TLBI_NSNH_ALL: u64 = 0x30;
-const TLBI_NH_VAA: u64 = 0x13;
 const SYNC: u64 = 0x46;
 
 /// A generated workload.
@@ -86,6 +85,7 @@ pub struct Generator {
     /// Cumulative weights of pages, for Zipf.
     weights: Vec<f64>,
     ring: Option<Ring>,
+    invalidations: Vec<u64>,
 }
 
 /// State of the ring pattern: one ring a stream, used in turn.
@@ -93,6 +93,8 @@ pub struct Generator {
 struct Ring {
     /// Where each buffer's leaf descriptor is, and what maps it, by stream and buffer.
     leaves: Vec<Vec<(Pa, u64)>>,
+    /// Low word of the command that invalidates a page, by stream.
+    invalidations: Vec<u64>,
     stream: usize,
     /// Next buffer of each stream.
     next: Vec<usize>,
@@ -139,6 +141,9 @@ impl Generator {
             issued: 0,
             weights,
             ring: None,
+            invalidations: (0..world.streams())
+                .map(|stream| world.invalidation(stream))
+                .collect(),
         })
     }
 
@@ -149,6 +154,7 @@ impl Generator {
         self.ring = Some(Ring {
             next: vec![0; leaves.len()],
             leaves,
+            invalidations: self.invalidations.clone(),
             stream: 0,
             used: VecDeque::new(),
             unmapped: Vec::new(),
@@ -299,7 +305,7 @@ impl Generator {
                 let iova = FIRST_IOVA + buffer as u64 * page_bytes;
                 // Leaf=1: tables stay.
                 ring.pending
-                    .push_back(Operation::Command([TLBI_NH_VAA, iova | 1]));
+                    .push_back(Operation::Command([ring.invalidations[stream], iova | 1]));
                 ring.pending.push_back(Operation::Command([SYNC, 0]));
             }
         }

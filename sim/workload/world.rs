@@ -351,6 +351,22 @@ impl<'a> World<'a> {
         self.section.streams
     }
 
+    /// The low word of the command that invalidates a page of a stream by its address: by IPA where
+    /// only stage 2 translates, else by VA of any ASID (IHI 0070 §4.4).
+    pub fn invalidation(&self, stream: u32) -> u64 {
+        const TLBI_NH_VAA: u64 = 0x13;
+        const TLBI_S2_IPA: u64 = 0x2a;
+        let vmid = if self.has_stage2() {
+            self.of(stream) as u64 + 1
+        } else {
+            0
+        };
+        match self.section.stages {
+            Stages::Stage2 => TLBI_S2_IPA | vmid << 32,
+            _ => TLBI_NH_VAA | vmid << 32,
+        }
+    }
+
     /// Bytes of one page of a device's buffers.
     pub fn page_bytes(&self) -> u64 {
         1 << self.section.page_log2

@@ -232,6 +232,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             event_pipe: Pipe::new(config.events.write_slots),
             costs: ProbeCosts {
                 probes: config.walk_cache.probes,
+                begin_cycles: tcu.walk_start_cycles,
                 walk_cycles: config.walk_cache.latency_cycles,
                 stage2_cycles: config.stage2_tlb.latency_cycles,
             },

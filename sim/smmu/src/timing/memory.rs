@@ -1,6 +1,8 @@
 //! Memory as the TCU sees it: channels with a width, a latency, a last-level cache in front, and
 //! reads that join an identical one already under way.
 
+use std::collections::VecDeque;
+
 use super::config::Memory;
 use super::resource::{Pipe, Usage};
 use super::scheduler::Cycle;
@@ -41,22 +43,33 @@ struct InFlight {
     done: Cycle,
 }
 
+/// Buckets that lines in flight are counted in, so that most reads need no search.
+const BUCKETS: usize = 256;
+
 /// The channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MemoryPort {
     config: Memory,
     channels: Vec<Pipe>,
-    in_flight: Vec<InFlight>,
+    /// Reads under way that others may join, oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// How many of them are in each bucket.
+    buckets: Vec<u16>,
     random: u64,
     counts: MemoryCounts,
 }
 
+#[inline(always)]
+fn bucket(line: u64) -> usize {
+    (line.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as usize % BUCKETS
+}
+
 impl MemoryPort {
     pub(super) fn new(config: &Memory) -> Self {
-        let idle = InFlight { line: 0, done: 0 };
         Self {
             channels: vec![Pipe::new(1); config.channels as usize],
-            in_flight: vec![idle; config.merge_entries as usize],
+            in_flight: VecDeque::with_capacity(config.merge_entries as usize),
+            buckets: vec![0; BUCKETS],
             random: config.seed,
             counts: MemoryCounts::default(),
             config: config.clone(),
@@ -68,12 +81,21 @@ impl MemoryPort {
     pub(super) fn read(&mut self, now: Cycle, pa: Pa, bytes: u32) -> Served {
         self.counts.reads_count += 1;
         let line = pa.get() >> LINE_LOG2;
-        // The free place is any whose read is over; none is needed if a read of this line is not.
-        let mut free = None;
-        for (place, entry) in self.in_flight.iter().enumerate() {
-            if entry.done <= now {
-                free = Some(place);
-            } else if entry.line == line {
+        if self.config.merge_entries == 0 {
+            return self.access(now, line, bytes);
+        }
+        while let Some(oldest) = self.in_flight.front()
+            && oldest.done <= now
+        {
+            self.buckets[bucket(oldest.line)] -= 1;
+            self.in_flight.pop_front();
+        }
+        if self.buckets[bucket(line)] != 0 {
+            let same = self
+                .in_flight
+                .iter()
+                .find(|entry| entry.line == line && entry.done > now);
+            if let Some(entry) = same {
                 self.counts.merged_count += 1;
                 return Served {
                     done: entry.done,
@@ -83,9 +105,10 @@ impl MemoryPort {
             }
         }
         let served = self.access(now, line, bytes);
-        if let Some(place) = free {
+        if self.in_flight.len() < self.config.merge_entries as usize {
             let done = served.done;
-            self.in_flight[place] = InFlight { line, done };
+            self.in_flight.push_back(InFlight { line, done });
+            self.buckets[bucket(line)] += 1;
         }
         served
     }

@@ -85,6 +85,7 @@ impl Observer for Recorder<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProbeCosts {
     pub(super) probes: Probes,
+    pub(super) begin_cycles: Cycle,
     pub(super) walk_cycles: Cycle,
     pub(super) stage2_cycles: Cycle,
 }
@@ -132,7 +133,9 @@ impl TimedView<'_, '_> {
     }
 
     fn table(&mut self, stage: WalkStage, input: u64) -> Option<TableFound> {
-        self.step(Step::Begin);
+        if self.costs.begin_cycles != 0 {
+            self.step(Step::Begin);
+        }
         let probed = self.view.walk.is_on(stage as usize);
         let found = if probed {
             let (context, shared) = match stage {

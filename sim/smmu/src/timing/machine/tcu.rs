@@ -207,10 +207,20 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             let track = Track::Memory(channel);
             self.watch(track, name, (begin, served.done), index, pa.get());
         }
+        let done = served.done + step;
+        if work == Work::Walk && !self.probe.watches() {
+            // The three causes at once: this is the busiest place of a walk.
+            let stack = &mut self.streams[place].1.stack;
+            stack.add(Cause::MemoryQueue, served.queued);
+            stack.add(Cause::MemoryRead, served.done - now - served.queued);
+            stack.add(Cause::WalkStep, step);
+            self.flights[id as usize].since = done;
+            return done;
+        }
         self.charge_work(id, work, Cause::MemoryQueue, now + served.queued);
         self.charge_work(id, work, Cause::MemoryRead, served.done);
-        self.charge_work(id, work, Cause::WalkStep, served.done + step);
-        served.done + step
+        self.charge_work(id, work, Cause::WalkStep, done);
+        done
     }
 
     /// Something learned becomes known to all, unless an invalidation has overtaken it.
@@ -293,11 +303,12 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                 let index = transaction.substream.unwrap_or_default();
                 command.covers_cd(transaction.stream, index)
             });
-            if !overtaken {
+            let (stream, substream) = (transaction.stream, transaction.substream);
+            let unit = &mut self.tbus[tbu];
+            // What is there already is as good: an invalidation would have removed it.
+            if !overtaken && unit.configurations.lookup(stream, substream).is_none() {
                 let entry = self.luggage[id as usize].configuration;
-                let unit = &mut self.tbus[tbu];
-                unit.configurations
-                    .insert(transaction.stream, transaction.substream, entry);
+                unit.configurations.insert(stream, substream, entry);
             }
         }
         let lesson = std::mem::take(&mut self.luggage[id as usize].lesson);
