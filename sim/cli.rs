@@ -9,8 +9,10 @@ mod man;
 mod registers;
 mod regs;
 mod run;
+mod simulate;
 mod source;
 mod terminal;
+mod validate;
 mod walk;
 
 use std::io::{self, Write};
@@ -83,6 +85,10 @@ enum Command {
     Completions(completions::Completions),
     /// Write manual pages
     Man(man::Man),
+    /// Run a DMA trace or a generated workload through the timed machine
+    Simulate(simulate::Simulate),
+    /// Compare the timed machine with published measurements and closed forms
+    Validate(validate::Validate),
 }
 
 /// Why a command ends early.
@@ -161,6 +167,8 @@ fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Ver
         Command::Regs(regs) => regs.execute(format, out),
         Command::Decode(decode) => decode.execute(format, out),
         Command::Check(check) => check.execute(format, out),
+        Command::Simulate(simulate) => simulate.execute(format, out),
+        Command::Validate(validate) => validate.execute(format, out),
         Command::Completions(completions) => completions.execute(out),
         Command::Man(man) => man.execute(out),
     }

@@ -2,6 +2,11 @@
 
 /// The candidate nearest to `name`, if one is near enough to be what was meant.
 pub fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Option<String> {
+    nearest_of(name, candidates)
+}
+
+/// The same for candidates that are made for the occasion.
+pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     candidates
         .map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), candidate))

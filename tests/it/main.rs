@@ -21,6 +21,7 @@ mod schema; // JSON Schemas under docs/
 mod support;
 mod terminal; // help, colour, logs, progress, completions, manual pages
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
+mod timing; // the timed machine: published figures, recordings, the functional model, bad input
 mod traces; // recorded runs of real drivers, driven through the model
 mod vm_memory; // a virtio-style device on rust-vmm, its DMA through the SMMU
 mod walk_oracle; // the walker against an independent oracle, over all configurations

@@ -23,8 +23,8 @@ pub(crate) use configuration::{By, ConfigurationCache, ConfigurationEntry};
 pub(crate) use context::Context;
 pub(crate) use entry::{Granted, IpaEntry, Stage1Part, VaEntry, WalkEntry};
 pub(crate) use recent::{Given, Held, Slot};
-pub(crate) use tlb::{Place, Tlb};
-pub(crate) use view::{CacheView, entry_log2, stage2_part};
+pub(crate) use tlb::{Place, Tlb, tag_of};
+pub(crate) use view::{CacheView, entry_log2, ipa_entry, stage2_part};
 
 use crate::command::{Command, InvalidationScope, TlbTag};
 use crate::ids::{StreamId, SubstreamId};
@@ -62,6 +62,38 @@ impl WalkCaches {
                 by_level: [[0, 1, 2, 3], [4, 5, 6, 7]],
             },
         }
+    }
+
+    /// Whether tables of a stage (0 or 1) are cached at any level.
+    pub(crate) fn is_on(&self, stage: usize) -> bool {
+        self.by_level[stage]
+            .iter()
+            .any(|&index| !self.caches[index].is_off())
+    }
+
+    /// How many caches are looked into, deepest level first, until the table at level `found` is.
+    pub(crate) fn looks(&self, stage: usize, found: Option<i8>) -> u32 {
+        let until = found.map_or(0, |level| (level + 1) as usize);
+        let mut last = None;
+        let mut looks = 0;
+        for &index in self.by_level[stage][until..].iter().rev() {
+            if last != Some(index) && !self.caches[index].is_off() {
+                looks += 1;
+            }
+            last = Some(index);
+        }
+        looks
+    }
+
+    /// Puts a Table descriptor in. Gives back what had to leave.
+    pub(crate) fn insert(
+        &mut self,
+        stage: usize,
+        (context, input): (Context, u64),
+        entry: WalkEntry,
+    ) -> Option<TlbTag> {
+        let index = self.by_level[stage][(entry.level + 1) as usize];
+        self.caches[index].insert(context, input, entry.lsb, entry)
     }
 }
 

@@ -135,6 +135,19 @@ impl Smmu {
         consumed
     }
 
+    /// Carries out a command that was not fetched from the queue, as a replayed trace has it.
+    ///
+    /// # Errors
+    /// [`CommandError`] if it is illegal or fails; the queue does not stop.
+    pub fn execute_command<M: PhysMem + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        words: [u64; 2],
+    ) -> Result<u64, CommandError> {
+        let command = Command::decode(words, &self.part.config).map_err(CommandError::Illegal)?;
+        self.execute(mem, &mut (), &command)
+    }
+
     fn fetch_and_execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -151,7 +164,7 @@ impl Smmu {
         Ok((command, removed))
     }
 
-    fn execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
+    pub(crate) fn execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
         &mut self,
         mem: &mut M,
         endpoints: &mut E,

@@ -34,6 +34,7 @@ mod smmu;
 pub mod spec;
 pub mod stall;
 pub mod tables;
+pub mod timing;
 pub mod transaction;
 mod translate;
 #[cfg(feature = "vm-memory")]

@@ -1,6 +1,6 @@
 //! The device: registers in, transactions in, outcomes out.
 
-use crate::cache::{CacheConfig, Caches};
+use crate::cache::{CacheConfig, CacheError, Caches};
 use crate::command::TlbTag;
 use crate::config::{ConfigError, SmmuConfig};
 use crate::fetch::Configuration;
@@ -49,6 +49,16 @@ impl Smmu {
             interrupts: Interrupts::default(),
             atc_timed_out: false,
         })
+    }
+
+    /// The same part as it is programmed, with other caches, empty.
+    ///
+    /// # Errors
+    /// [`CacheError`] naming the cache that cannot be built.
+    pub fn with_other_caches(mut self, caches: &CacheConfig) -> Result<Self, CacheError> {
+        caches.validate()?;
+        self.caches = Caches::new(caches);
+        Ok(self)
     }
 
     /// What the part implements.

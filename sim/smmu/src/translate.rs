@@ -2,7 +2,7 @@
 //! memory say now. [`cached`] does the same with caches.
 
 pub(crate) mod cached;
-mod hit;
+pub(crate) mod hit;
 
 use crate::addr::{Ipa, Pa};
 use crate::attr::Overrides;

@@ -91,7 +91,7 @@ impl Geometry {
         }
     }
 
-    fn validate(&self, cache: &'static str) -> Result<(), CacheError> {
+    pub(crate) fn validate(&self, cache: &'static str) -> Result<(), CacheError> {
         let Self {
             entries,
             ways,

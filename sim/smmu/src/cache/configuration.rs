@@ -173,7 +173,7 @@ fn is_too_wide(substream: Option<SubstreamId>) -> bool {
 }
 
 impl ConfigurationCache {
-    pub(super) fn new(geometry: &Geometry) -> Self {
+    pub(crate) fn new(geometry: &Geometry) -> Self {
         Self {
             array: Array::new(geometry),
         }
@@ -226,7 +226,7 @@ impl ConfigurationCache {
     }
 
     /// Removes what a `CMD_CFGI_*` names. A transaction without a SubstreamID uses CD 0.
-    pub(super) fn invalidate(&mut self, command: &Command) -> u64 {
+    pub(crate) fn invalidate(&mut self, command: &Command) -> u64 {
         let mut removed = 0;
         for place in 0..self.array.len() {
             let tag = self.array.tag(place);

@@ -1,10 +1,12 @@
 //! What the caches hold: translations and tables as walks found them.
 
 use super::tlb::Entry;
+use crate::addr::{Ipa, Pa};
 use crate::attr::{Attributes, Stage2Attributes};
 use crate::command::EntryKind;
 use crate::perm::Request;
 use crate::transaction::{AccessKind, InstructionOrData, Privilege};
+use crate::walk::Stage2Leaf;
 
 /// Stage 1 of a translation, as its leaf descriptor says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,6 +104,32 @@ pub(crate) struct IpaEntry {
     pub(crate) combined: Attributes,
     /// What has been let through.
     pub(crate) granted: Granted,
+}
+
+impl VaEntry {
+    /// Whether the leaf says that all ASIDs share the translation (nG=0).
+    pub(crate) fn is_global(&self) -> bool {
+        self.stage1.descriptor & NOT_GLOBAL == 0
+    }
+}
+
+/// nG of a stage-1 leaf.
+pub(crate) const NOT_GLOBAL: u64 = 1 << 11;
+
+impl IpaEntry {
+    /// What a walk would have found for `ipa`, permissions not yet asked.
+    #[inline(always)]
+    pub(crate) fn leaf(&self, ipa: Ipa) -> Stage2Leaf {
+        let below = (1u64 << self.stage2.leaf_log2) - 1;
+        Stage2Leaf {
+            pa: Pa::new(self.output | ipa.get() & below),
+            descriptor: self.stage2.descriptor,
+            span_log2: self.span_log2,
+            kind: AccessKind::Read,
+            level: self.stage2.level,
+            granule_log2: self.stage2.granule_log2,
+        }
+    }
 }
 
 /// A Table descriptor some walk passed.

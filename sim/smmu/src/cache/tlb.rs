@@ -375,6 +375,15 @@ fn is_live(generations: [u32; WORLDS], tag: Tag) -> bool {
     context.is_present() && generation == Context::generation_of_tag(tag.context)
 }
 
+/// The tag of an entry that is not in a cache yet.
+pub(crate) fn tag_of<V: Entry>(context: Context, input: u64, span_log2: u8, value: &V) -> TlbTag {
+    let tag = Tag {
+        context: context.tagged(0),
+        page: Tag::page_of(input, span_log2.into()),
+    };
+    describe(tag, value)
+}
+
 fn describe<V: Entry>(tag: Tag, value: &V) -> TlbTag {
     let context = Context::of_tag(tag.context);
     TlbTag {

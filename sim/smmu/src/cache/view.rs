@@ -2,11 +2,10 @@
 
 use super::entry::{Granted, IpaEntry, Stage2Part, WalkEntry};
 use super::{ConfigurationEntry, Context, ContiguousHint, Place, Tlb, WalkCaches};
-use crate::addr::{Ipa, Pa};
+use crate::addr::Ipa;
 use crate::attr::Attributes;
 use crate::observe::{CacheEvent, CacheKind, CacheTag};
 use crate::perm::ACCESS_FLAG;
-use crate::transaction::AccessKind;
 use crate::walk::params::{TableParams, contiguous_log2};
 use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound};
 
@@ -161,32 +160,15 @@ impl Lookaside for CacheView<'_> {
         let context = self.stage2_context;
         let place = self.stage2.lookup(context, context, ipa.get());
         Self::hit(&mut self.events, CacheKind::Stage2Tlb, self.stage2, place);
-        let entry = self.stage2.value(place?);
-        let below = (1u64 << entry.stage2.leaf_log2) - 1;
-        Some(Stage2Leaf {
-            pa: Pa::new(entry.output | ipa.get() & below),
-            descriptor: entry.stage2.descriptor,
-            span_log2: entry.span_log2,
-            kind: AccessKind::Read,
-            level: entry.stage2.level,
-            granule_log2: entry.stage2.granule_log2,
-        })
+        Some(self.stage2.value(place?).leaf(ipa))
     }
 
     fn fill_stage2(&mut self, s2: &Stage2, ipa: Ipa, leaf: &Stage2Leaf) {
         if self.stage2.is_off() || leaf.descriptor & ACCESS_FLAG == 0 {
             return;
         }
-        let part = stage2_part(s2, ipa.get(), leaf, self.contiguous);
-        let below = (1u64 << part.leaf_log2) - 1;
-        let entry = IpaEntry {
-            output: leaf.pa.get() & !below,
-            span_log2: leaf.span_log2,
-            combined: Attributes::DEFAULT.combine_stage2(part.attributes),
-            stage2: part,
-            granted: Granted::default(),
-        };
-        let key = (self.stage2_context, ipa.get(), part.leaf_log2);
+        let entry = ipa_entry(s2, ipa.get(), leaf, self.contiguous);
+        let key = (self.stage2_context, ipa.get(), entry.stage2.leaf_log2);
         Self::fill(
             &mut self.events,
             CacheKind::Stage2Tlb,
@@ -196,11 +178,33 @@ impl Lookaside for CacheView<'_> {
         );
     }
 
+    fn enter_stage2(&mut self, context: Context) {
+        self.stage2_context = context;
+    }
+
     fn report(&mut self, see: impl FnMut(&CacheEvent)) {
         if let Some(events) = &mut self.events {
             events.iter().for_each(see);
             events.clear();
         }
+    }
+}
+
+/// The entry a final stage-2 translation of `ipa` makes.
+pub(crate) fn ipa_entry(
+    s2: &Stage2,
+    ipa: u64,
+    leaf: &Stage2Leaf,
+    contiguous: ContiguousHint,
+) -> IpaEntry {
+    let part = stage2_part(s2, ipa, leaf, contiguous);
+    let below = (1u64 << part.leaf_log2) - 1;
+    IpaEntry {
+        output: leaf.pa.get() & !below,
+        span_log2: leaf.span_log2,
+        combined: Attributes::DEFAULT.combine_stage2(part.attributes),
+        stage2: part,
+        granted: Granted::default(),
     }
 }
 

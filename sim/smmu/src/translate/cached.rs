@@ -16,7 +16,7 @@ use crate::mem::PhysMem;
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Observer};
 use crate::perm::Request;
 use crate::transaction::{Outcome, Path, Transaction, Translation};
-use crate::walk::{Leaves, Walked, Walker};
+use crate::walk::{Leaves, Lookaside, Walked, Walker};
 
 /// A configuration that could not be had.
 pub(crate) struct ConfigurationFault {
@@ -27,7 +27,7 @@ pub(crate) struct ConfigurationFault {
 
 impl ConfigurationFault {
     /// The access an event tells of. None of the faults before the STE is known has InD or PnU.
-    fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         self.found
             .as_ref()
             .map_or(Request::TABLE_READ, |(_, request)| *request)
@@ -221,6 +221,15 @@ impl Programmed {
         observer: &mut O,
     ) -> Result<ConfigurationEntry, ConfigurationFault> {
         let mut walker = walker(caches, mem, observer, &ConfigurationEntry::default());
+        self.fetch_by(&mut walker, transaction)
+    }
+
+    /// Reads STE and CD by a walker that has entered no contexts yet.
+    pub(crate) fn fetch_by<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside>(
+        &self,
+        walker: &mut Walker<'_, M, O, C>,
+        transaction: &Transaction,
+    ) -> Result<ConfigurationEntry, ConfigurationFault> {
         let stream = match walker.stream(&self.config, &self.regs, transaction.stream) {
             Ok(stream) => stream,
             Err(Cause::BadSte(illegal)) => return Ok(ConfigurationEntry::illegal(illegal)),
@@ -235,9 +244,10 @@ impl Programmed {
             return Ok(ConfigurationEntry::new(stream, Ok(Stage1Use::Off)));
         }
         // CDs are found through stage 2 of this stream.
-        walker.cache.stage2_context = stream
+        let context = stream
             .s2
             .map_or(Context::default(), |s2| Context::stage2(s2.vmid));
+        walker.cache.enter_stage2(context);
         match walker.stage1_use(&self.config, &stream, transaction.substream) {
             Ok(stage1) => Ok(ConfigurationEntry::new(stream, Ok(stage1))),
             Err(Raised {

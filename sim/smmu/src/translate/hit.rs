@@ -4,8 +4,8 @@ use super::Through;
 use crate::addr::{Ipa, Pa};
 use crate::attr::{Attributes, MemoryType};
 use crate::cache::{
-    CacheView, Caches, ConfigurationEntry, Granted, IpaEntry, Stage1Part, TlbStructure, VaEntry,
-    entry_log2, stage2_part,
+    CacheView, Caches, ConfigurationEntry, Context, ContiguousHint, Granted, IpaEntry, Stage1Part,
+    TlbStructure, VaEntry, entry_log2, stage2_part,
 };
 use crate::fault::Raised;
 use crate::fetch::StreamContext;
@@ -15,19 +15,16 @@ use crate::perm::{ACCESS_FLAG, Request};
 use crate::transaction::{Path, Privilege, Transaction};
 use crate::walk::{Stage1, Stage1Leaf, Stage2, Walked, Walker};
 
-/// nG of a stage-1 leaf.
-const NOT_GLOBAL: u64 = 1 << 11;
-
 /// What a transaction is looked up by, if stage 1 lets it be looked up at all.
 #[derive(Clone, Copy)]
-pub(super) struct StageKey {
-    pub(super) input: u64,
+pub(crate) struct StageKey {
+    pub(crate) input: u64,
 }
 
 impl StageKey {
     /// EPDx and E0PDx fault whatever the TLB holds (deviations.md D25).
     #[inline(always)]
-    pub(super) fn new(s1: &Stage1, transaction: &Transaction, request: Request) -> Option<Self> {
+    pub(crate) fn new(s1: &Stage1, transaction: &Transaction, request: Request) -> Option<Self> {
         let half = s1.half(transaction.address.get());
         let barred = half.tables.is_none() || half.e0pd && request.pnu == Privilege::Unprivileged;
         (!barred).then(|| Self {
@@ -38,7 +35,7 @@ impl StageKey {
 
 impl VaEntry {
     #[inline(always)]
-    pub(super) fn offset(&self, input: u64) -> u64 {
+    pub(crate) fn offset(&self, input: u64) -> u64 {
         input & 1u64.wrapping_shl(self.entry_log2.into()).wrapping_sub(1)
     }
 
@@ -69,7 +66,7 @@ impl VaEntry {
 
     /// A hit of an entry with all stages of the stream; `None` if it must be walked.
     #[inline(always)]
-    pub(super) fn through(
+    pub(crate) fn through(
         &self,
         stream: &StreamContext,
         s1: &Stage1,
@@ -150,7 +147,7 @@ impl VaEntry {
 
 impl IpaEntry {
     #[inline(always)]
-    pub(super) fn offset(&self, input: u64) -> u64 {
+    pub(crate) fn offset(&self, input: u64) -> u64 {
         input
             & 1u64
                 .wrapping_shl(self.stage2.leaf_log2.into())
@@ -166,21 +163,40 @@ pub(super) fn remember(
     input: u64,
     through: &Through,
 ) -> Option<CacheEvent> {
-    let first = through.leaves.stage1.as_ref()?;
-    if caches.tlb.is_off() || first.descriptor & ACCESS_FLAG == 0 {
+    if caches.tlb.is_off() {
         return None;
     }
-    let stage1 = stage1_part(caches, input, first);
-    let separate = caches.config.structure == TlbStructure::Separate;
+    let (structure, contiguous) = (caches.config.structure, caches.config.contiguous);
+    let (context, size_log2, value) = learned(entry, s2, input, through, (structure, contiguous))?;
+    let evicted = caches.tlb.insert(context, input, size_log2, value);
+    let place = caches.tlb.lookup(context, context, input)?;
+    Some(CacheEvent::Fill {
+        cache: CacheKind::Tlb,
+        entry: CacheTag::Translation(caches.tlb.tag(place)),
+        evicted: evicted.map(CacheTag::Translation),
+    })
+}
+
+/// What a walk that used stage 1 teaches a TLB: an entry, its context and log2 of its size.
+pub(crate) fn learned(
+    entry: &ConfigurationEntry,
+    s2: Option<&Stage2>,
+    input: u64,
+    through: &Through,
+    (structure, contiguous): (TlbStructure, ContiguousHint),
+) -> Option<(Context, u8, VaEntry)> {
+    let first = through.leaves.stage1.as_ref()?;
+    if first.descriptor & ACCESS_FLAG == 0 {
+        return None;
+    }
+    let stage1 = stage1_part(contiguous, input, first);
+    let separate = structure == TlbStructure::Separate;
     let second = match (s2, &through.leaves.stage2) {
         (Some(s2), Some(leaf)) if !separate => {
             if leaf.descriptor & ACCESS_FLAG == 0 {
                 return None;
             }
-            Some((
-                leaf,
-                stage2_part(s2, first.output, leaf, caches.config.contiguous),
-            ))
+            Some((leaf, stage2_part(s2, first.output, leaf, contiguous)))
         }
         _ => None,
     };
@@ -206,27 +222,21 @@ pub(super) fn remember(
         granted: Granted::default(),
     };
     // Any-EL2 ignores nG: `entry.context` is its global context.
-    let context = if first.descriptor & NOT_GLOBAL != 0 {
-        entry.context
-    } else {
+    let context = if value.is_global() {
         entry.global
+    } else {
+        entry.context
     };
-    let evicted = caches.tlb.insert(context, input, size_log2, value);
-    let place = caches.tlb.lookup(context, context, input)?;
-    Some(CacheEvent::Fill {
-        cache: CacheKind::Tlb,
-        entry: CacheTag::Translation(caches.tlb.tag(place)),
-        evicted: evicted.map(CacheTag::Translation),
-    })
+    Some((context, size_log2, value))
 }
 
-fn stage1_part(caches: &Caches, input: u64, leaf: &Stage1Leaf) -> Stage1Part {
+fn stage1_part(contiguous: ContiguousHint, input: u64, leaf: &Stage1Leaf) -> Stage1Part {
     Stage1Part {
         descriptor: leaf.descriptor,
         hierarchical: leaf.hierarchical,
         level: leaf.level,
         leaf_log2: entry_log2(
-            caches.config.contiguous,
+            contiguous,
             (leaf.granule_log2, leaf.level, leaf.span_log2),
             leaf.descriptor,
             (input, leaf.output),

@@ -3,6 +3,7 @@
 use super::params::TableParams;
 use super::{Stage2, Stage2Leaf};
 use crate::addr::Ipa;
+use crate::cache::Context;
 use crate::observe::CacheEvent;
 
 /// The next table of a walk.
@@ -30,6 +31,8 @@ pub(crate) trait Lookaside {
     fn stage2(&mut self, ipa: Ipa) -> Option<Stage2Leaf>;
     /// Remembers the translation of `ipa`.
     fn fill_stage2(&mut self, s2: &Stage2, ipa: Ipa, leaf: &Stage2Leaf);
+    /// Enters the context of a stage 2 that has become known.
+    fn enter_stage2(&mut self, context: Context);
     /// Shows what has happened since the last report, if somebody watches.
     fn report(&mut self, see: impl FnMut(&CacheEvent));
 }
@@ -54,6 +57,8 @@ impl Lookaside for () {
     }
     #[inline(always)]
     fn fill_stage2(&mut self, _: &Stage2, _: Ipa, _: &Stage2Leaf) {}
+    #[inline(always)]
+    fn enter_stage2(&mut self, _: Context) {}
     #[inline(always)]
     fn report(&mut self, _: impl FnMut(&CacheEvent)) {}
 }

@@ -1,0 +1,456 @@
+//! The machine that generated workloads and bare address traces run on: streams, stages and tables.
+
+use smmu::addr::Pa;
+use smmu::config::SmmuConfig;
+use smmu::ids::{Asid, StreamId, Vmid};
+use smmu::mem::{Ram, RamPort};
+use smmu::regfile::{Width, register_offset};
+use smmu::spec::attrs::Ps;
+use smmu::tables::{
+    Bump, CdBuilder, FrameSource, Geometry, Intermediate, LinearStreamTable, MapError, PageTable,
+    Physical, SteBuilder,
+};
+use smmu::{Smmu, choice, section};
+
+use super::error::WorkloadError;
+
+choice! {
+    /// Which stages translate.
+    Stages {
+        /// None.
+        Bypass = "bypass",
+        /// Stage 1.
+        Stage1 = "stage1",
+        /// Stage 2.
+        Stage2 = "stage2",
+        /// Stage 1, then stage 2.
+        Nested = "nested",
+    }
+}
+
+choice! {
+    /// Who shares a stage 2, or a stage 1 where that is all there is.
+    Sharing {
+        /// Each device has its own: one VFIO container a device.
+        Own = "own",
+        /// All devices share one.
+        Shared = "shared",
+    }
+}
+
+choice! {
+    /// Granule of a table.
+    Granule {
+        /// 4 KiB.
+        K4 = "4K",
+        /// 16 KiB.
+        K16 = "16K",
+        /// 64 KiB.
+        K64 = "64K",
+    }
+}
+
+impl Granule {
+    /// log2 of the granule in bytes.
+    pub fn log2(self) -> u32 {
+        match self {
+            Self::K4 => 12,
+            Self::K16 => 14,
+            Self::K64 => 16,
+        }
+    }
+}
+
+section! {
+    /// Streams and tables.
+    MachineSection {
+        streams: u32 = 1, 1..=1024, "streams",
+            "Devices. One is the usual question; many ask for fairness and reach.";
+        stages: Stages = Stages::Stage1, (), "",
+            "Which stages translate: stage 1 is what a host's DMA API uses, nested what a guest's does.";
+        sharing: Sharing = Sharing::Own, (), "",
+            "Whether devices have tables, ASIDs and VMIDs of their own, as one VFIO container a device gives them.";
+        granule: Granule = Granule::K4, (), "",
+            "Granule of stage 1, or of stage 2 where that is all there is.";
+        page_log2: u32 = 12, 12..=42, "log2 bytes",
+            "Size of the pages or blocks the devices' buffers are mapped by: 12 for 4 KiB, 21 for 2 MiB of 4 KiB tables.";
+        input_bits: u32 = 48, 21..=48, "bits",
+            "Input size of stage 1, or of stage 2 where that is all there is, at most 44 then; it decides the number of levels.";
+        stage2_granule: Granule = Granule::K4, (), "",
+            "Granule of stage 2 under a stage 1.";
+        stage2_page_log2: u32 = 12, 12..=42, "log2 bytes",
+            "Size of the pages or blocks that stage 2 maps a guest by.";
+        stage2_input_bits: u32 = 44, 33..=48, "bits",
+            "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables.";
+        stage2_start_level: u32 = 0, 0..=3, "level",
+            "Start level of stage 2 under a stage 1; up to 16 tables are concatenated there.";
+    }
+}
+
+/// Where the SMMU's own structures and host tables are.
+const HOST: (u64, u64) = (0x4000_0000, 0x2_0000_0000);
+/// Guest memory in physical memory: this much each, one after another.
+const GUEST_STRIDE: u64 = 0x2_0000_0000;
+/// Where a guest has its tables, in its own addresses.
+const GUEST_TABLES: (u64, u64) = (0, 0x4000_0000);
+/// Where a guest has its buffers.
+const GUEST_BUFFERS: u64 = 0x4000_0000;
+/// Physical memory for buffers of machines without guests.
+const BUFFERS: u64 = 0x2_0000_0000;
+/// Where devices address their buffers.
+pub const FIRST_IOVA: u64 = 0x1_0000_0000;
+
+/// Address bits of the part: a stage 2 takes no more.
+const ADDRESS_BITS: u32 = 44;
+
+/// Access flag, stage-1 AP=0b01 (all may read and write), nG: address spaces differ.
+const STAGE1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
+/// Access flag, S2AP=0b11, MemAttr=0b1111: Normal write-back.
+const STAGE2_LEAF: u64 = 1 << 10 | 3 << 6 | 0xf << 2;
+
+/// Everything that is below one VMID, or the host.
+#[derive(Debug)]
+struct Guest {
+    stage2: Option<PageTable>,
+    tables: Bump,
+    buffers: u64,
+    base: u64,
+}
+
+/// Tables under construction, and after it: pages are mapped as they are needed.
+#[derive(Debug)]
+pub struct World<'a> {
+    ram: &'a Ram,
+    section: MachineSection,
+    host: Bump,
+    guests: Vec<Guest>,
+    /// Stage 1 of each stream or, shared, of all.
+    stage1: Vec<PageTable>,
+    next_buffer: u64,
+}
+
+/// Frames with a note of what was taken.
+struct Noted<'a> {
+    frames: &'a mut Bump,
+    taken: Vec<(u64, u32)>,
+}
+
+impl FrameSource for Noted<'_> {
+    fn take(&mut self, log2: u32) -> Option<u64> {
+        let frame = self.frames.take(log2)?;
+        self.taken.push((frame, log2));
+        Some(frame)
+    }
+}
+
+fn wrong(what: impl std::fmt::Display) -> WorkloadError {
+    WorkloadError::World {
+        what: what.to_string(),
+    }
+}
+
+impl<'a> World<'a> {
+    /// Builds streams and empty tables in `ram`, and the SMMU that uses them. Nothing is mapped.
+    ///
+    /// # Errors
+    /// [`WorkloadError::World`] if the tables asked for do not exist.
+    pub fn new(ram: &'a Ram, section: &MachineSection) -> Result<(Self, Smmu), WorkloadError> {
+        let mut world = Self {
+            ram,
+            section: section.clone(),
+            host: Bump::new(HOST.0, HOST.1),
+            guests: Vec::new(),
+            stage1: Vec::new(),
+            next_buffer: BUFFERS,
+        };
+        let smmu = world.build()?;
+        Ok((world, smmu))
+    }
+
+    fn has_stage1(&self) -> bool {
+        matches!(self.section.stages, Stages::Stage1 | Stages::Nested)
+    }
+
+    fn has_stage2(&self) -> bool {
+        matches!(self.section.stages, Stages::Stage2 | Stages::Nested)
+    }
+
+    /// Which of a number of things that are shared or not is this stream's.
+    fn of(&self, stream: u32) -> usize {
+        match self.section.sharing {
+            Sharing::Own => stream as usize,
+            Sharing::Shared => 0,
+        }
+    }
+
+    fn build(&mut self) -> Result<Smmu, WorkloadError> {
+        let streams = self.section.streams;
+        let spaces = match self.section.sharing {
+            Sharing::Own => streams,
+            Sharing::Shared => 1,
+        };
+        if self.has_stage2() {
+            for guest in 0..spaces {
+                let geometry = self.stage2_geometry();
+                let stage2 = PageTable::new(geometry, &mut self.host).map_err(wrong)?;
+                self.guests.push(Guest {
+                    stage2: Some(stage2),
+                    tables: Bump::new(GUEST_TABLES.0, GUEST_TABLES.1),
+                    buffers: GUEST_BUFFERS,
+                    base: BUFFERS + u64::from(guest) * GUEST_STRIDE,
+                });
+            }
+        }
+        let log2 = (streams + 1).next_power_of_two().ilog2();
+        let table = LinearStreamTable::new(log2, &mut self.host)
+            .map_err(|error| wrong(format_args!("stream table: {error}")))?;
+        let mut port = self.ram.port();
+        for stream in 0..streams {
+            let mut ste = SteBuilder::bypass();
+            if self.has_stage1() {
+                ste = ste.with_stage1(self.stage1_of(stream)?);
+            }
+            if self.has_stage2() {
+                let guest = self.of(stream);
+                let vmid = Vmid::new(guest as u16 + 1);
+                let stage2 = self.guests[guest].stage2.as_ref();
+                let stage2 = stage2.expect("every guest has one");
+                ste = ste.with_stage2(stage2, Ps::Bits44, vmid);
+            }
+            let id = StreamId::new(stream);
+            table.set(&mut port, id, &ste.0).map_err(wrong)?;
+        }
+        let mut smmu = Smmu::new(SmmuConfig::qemu_11()).map_err(wrong)?;
+        let mut write = |name, width, value| {
+            let offset = register_offset(name).expect("an architected register");
+            smmu.mmio_write(offset, width, value);
+        };
+        write("STRTAB_BASE", Width::W64, table.strtab_base());
+        write(
+            "STRTAB_BASE_CFG",
+            Width::W32,
+            table.strtab_base_cfg().into(),
+        );
+        write("CR0", Width::W32, 1);
+        Ok(smmu)
+    }
+
+    fn stage2_geometry(&self) -> Geometry {
+        let section = &self.section;
+        if section.stages == Stages::Stage2 {
+            let input_bits = section.input_bits.min(ADDRESS_BITS);
+            return Geometry::stage1(section.granule.log2(), input_bits);
+        }
+        Geometry {
+            granule_log2: section.stage2_granule.log2(),
+            input_bits: section.stage2_input_bits,
+            start_level: section.stage2_start_level as i32,
+            lpa2: false,
+        }
+    }
+
+    /// Makes stage 1 and CD of a stream; gives the CD's address as the STE needs it.
+    fn stage1_of(&mut self, stream: u32) -> Result<u64, WorkloadError> {
+        let geometry = Geometry::stage1(self.section.granule.log2(), self.section.input_bits);
+        let space = match self.section.stages {
+            // Each device under a guest has a stage 1 of its own; only stage 2 may be shared.
+            Stages::Nested => stream as usize,
+            _ => self.of(stream),
+        };
+        if space == self.stage1.len() {
+            let table = if self.section.stages == Stages::Nested {
+                let guest = self.of(stream);
+                self.in_guest(guest, |_, frames| PageTable::new(geometry, frames))?
+            } else {
+                PageTable::new(geometry, &mut self.host).map_err(wrong)?
+            };
+            self.stage1.push(table);
+        }
+        let cd = CdBuilder::new(&self.stage1[space], Ps::Bits44, Asid::new(space as u16 + 1));
+        let at = if self.section.stages == Stages::Nested {
+            let guest = self.of(stream);
+            let granule = self.section.granule.log2();
+            self.in_guest(guest, |_, frames| {
+                frames.take(granule).ok_or(MapError::NoFrames)
+            })?
+        } else {
+            self.host
+                .take(12)
+                .ok_or_else(|| wrong(MapError::NoFrames))?
+        };
+        let base = if self.section.stages == Stages::Nested {
+            self.guests[self.of(stream)].base
+        } else {
+            0
+        };
+        cd.write(&mut self.ram.port(), Pa::new(base + at))
+            .map_err(wrong)?;
+        Ok(at)
+    }
+
+    /// Does something with a guest's memory and frames; frames taken become part of the guest.
+    fn in_guest<T>(
+        &mut self,
+        guest: usize,
+        action: impl FnOnce(
+            &mut Intermediate<RamPort<'a>, Box<dyn Fn(u64) -> Option<u64>>>,
+            &mut Noted<'_>,
+        ) -> Result<T, MapError>,
+    ) -> Result<T, WorkloadError> {
+        let base = self.guests[guest].base;
+        let mut memory = Intermediate {
+            memory: self.ram.port(),
+            to_pa: Box::new(move |ipa| Some(base + ipa)) as Box<dyn Fn(u64) -> Option<u64>>,
+        };
+        let mut frames = Noted {
+            frames: &mut self.guests[guest].tables,
+            taken: Vec::new(),
+        };
+        let result = action(&mut memory, &mut frames).map_err(wrong)?;
+        let taken = frames.taken;
+        for (frame, log2) in taken {
+            self.map_guest(guest, frame, 1 << log2)?;
+        }
+        Ok(result)
+    }
+
+    /// Makes stage 2 translate a range of guest memory.
+    fn map_guest(&mut self, guest: usize, ipa: u64, bytes: u64) -> Result<(), WorkloadError> {
+        let page_log2 = if self.section.stages == Stages::Stage2 {
+            self.section.page_log2
+        } else {
+            self.section.stage2_page_log2
+        };
+        let Guest { stage2, base, .. } = &mut self.guests[guest];
+        let Some(stage2) = stage2 else {
+            return Ok(());
+        };
+        let mut memory = Physical(self.ram.port());
+        let page = 1u64 << page_log2;
+        let mut at = ipa & !(page - 1);
+        while at < ipa + bytes {
+            let output = *base + at;
+            match stage2.map(
+                &mut memory,
+                &mut self.host,
+                at,
+                output,
+                page_log2,
+                STAGE2_LEAF,
+            ) {
+                Ok(()) | Err(MapError::Occupied(_)) => {}
+                Err(error) => return Err(wrong(format_args!("machine.stage2_page_log2: {error}"))),
+            }
+            at += page;
+        }
+        Ok(())
+    }
+
+    /// Number of streams.
+    pub fn streams(&self) -> u32 {
+        self.section.streams
+    }
+
+    /// The low word of the command that invalidates a page of a stream by its address: by IPA where
+    /// only stage 2 translates, else by VA of any ASID (IHI 0070 §4.4).
+    pub fn invalidation(&self, stream: u32) -> u64 {
+        const TLBI_NH_VAA: u64 = 0x13;
+        const TLBI_S2_IPA: u64 = 0x2a;
+        let vmid = if self.has_stage2() {
+            self.of(stream) as u64 + 1
+        } else {
+            0
+        };
+        match self.section.stages {
+            Stages::Stage2 => TLBI_S2_IPA | vmid << 32,
+            _ => TLBI_NH_VAA | vmid << 32,
+        }
+    }
+
+    /// Bytes of one page of a device's buffers.
+    pub fn page_bytes(&self) -> u64 {
+        1 << self.section.page_log2
+    }
+
+    /// Maps the page around `iova` for a stream, unless it is mapped. Gives whether it was not.
+    ///
+    /// # Errors
+    /// [`WorkloadError::World`] if there is no such page size or no memory left.
+    pub fn map(&mut self, stream: u32, iova: u64) -> Result<bool, WorkloadError> {
+        let page_log2 = self.section.page_log2;
+        let page = 1u64 << page_log2;
+        let input = iova & !(page - 1);
+        let result = match self.section.stages {
+            Stages::Bypass => return Ok(false),
+            Stages::Stage1 => {
+                let output = self.next_buffer.next_multiple_of(page);
+                let mut memory = Physical(self.ram.port());
+                let space = self.of(stream);
+                let mapped = self.stage1[space].map(
+                    &mut memory,
+                    &mut self.host,
+                    input,
+                    output,
+                    page_log2,
+                    STAGE1_LEAF,
+                );
+                if mapped.is_ok() {
+                    self.next_buffer = output + page;
+                }
+                mapped
+            }
+            Stages::Stage2 => {
+                let space = self.of(stream);
+                let output = self.next_buffer.next_multiple_of(page);
+                let Some(stage2) = &mut self.guests[space].stage2 else {
+                    return Ok(false);
+                };
+                let mut memory = Physical(self.ram.port());
+                let mapped = stage2.map(
+                    &mut memory,
+                    &mut self.host,
+                    input,
+                    output,
+                    page_log2,
+                    STAGE2_LEAF,
+                );
+                if mapped.is_ok() {
+                    self.next_buffer = output + page;
+                }
+                mapped
+            }
+            Stages::Nested => return self.map_nested(stream, input),
+        };
+        match result {
+            Ok(()) => Ok(true),
+            Err(MapError::Occupied(_)) => Ok(false),
+            Err(error) => Err(wrong(format_args!("machine.page_log2: {error}"))),
+        }
+    }
+
+    fn map_nested(&mut self, stream: u32, input: u64) -> Result<bool, WorkloadError> {
+        let page_log2 = self.section.page_log2;
+        let page = 1u64 << page_log2;
+        let guest = self.of(stream);
+        let ipa = self.guests[guest].buffers.next_multiple_of(page);
+        // The stage-1 table is taken out for the time its guest is borrowed.
+        let mut table = self.stage1[stream as usize].clone();
+        let mut occupied = false;
+        self.in_guest(guest, |memory, frames| {
+            match table.map(memory, frames, input, ipa, page_log2, STAGE1_LEAF) {
+                Err(MapError::Occupied(_)) => {
+                    occupied = true;
+                    Ok(())
+                }
+                other => other,
+            }
+        })?;
+        self.stage1[stream as usize] = table;
+        if occupied {
+            return Ok(false);
+        }
+        self.guests[guest].buffers = ipa + page;
+        self.map_guest(guest, ipa, page)?;
+        Ok(true)
+    }
+}
