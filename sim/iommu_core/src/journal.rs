@@ -1,6 +1,6 @@
 //! What happened, in order, and the one value every layer reaches for plan, log and semantics.
 
-use crate::{DeviceId, DomainId, Errno, FaultPlan, Semantics};
+use crate::{DeviceId, DomainId, Errno, FaultPlan, KernelBug, Semantics};
 
 /// Whether a [`Journal`] keeps what it is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,6 +82,8 @@ pub struct Control {
     pub faults: FaultPlan,
     /// What happened.
     pub journal: Journal,
+    /// The fatal assertion the kernel ran into first, if it did. What follows has no counterpart.
+    pub bug: Option<KernelBug>,
 }
 
 impl Control {
@@ -91,6 +93,14 @@ impl Control {
             semantics,
             faults: FaultPlan::default(),
             journal: Journal::default(),
+            bug: None,
         }
+    }
+
+    /// The kernel stops here: keeps the first of these and returns what the call gives back.
+    #[cold]
+    pub fn stop(&mut self, bug: KernelBug) -> Errno {
+        self.bug.get_or_insert(bug);
+        KernelBug::ERRNO
     }
 }

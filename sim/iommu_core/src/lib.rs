@@ -6,6 +6,7 @@
 //! What differs between published kernels and patch series is data: [`Semantics`], held with the
 //! [`FaultPlan`] and the [`Journal`] in one [`Control`] at the bottom of the machine.
 
+mod bug;
 mod errno;
 mod faults;
 mod ids;
@@ -14,6 +15,7 @@ pub mod ops;
 pub mod semantics;
 pub mod uapi;
 
+pub use bug::KernelBug;
 pub use errno::Errno;
 pub use faults::{FaultMode, FaultPlan};
 pub use ids::{DeviceId, DomainId, GroupId, IdSource, Iova, Paddr};

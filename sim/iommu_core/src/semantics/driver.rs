@@ -61,6 +61,44 @@ pub enum ZeroSize {
     Everything,
 }
 
+/// Whom an invalidation reaches (P115).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalidation {
+    /// The domain's tag, then the ATCs of its devices (up to 6.12).
+    DomainTag,
+    /// What the domain's array of invalidations lists; nothing while no device is attached (7.2).
+    Array,
+}
+
+/// Mapping without READ and WRITE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAccess {
+    /// Success; nothing is mapped (5.10, 6.1).
+    Ignore,
+    /// EINVAL.
+    Refuse,
+}
+
+/// When a stage-2 start table is made of several concatenated tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concatenation {
+    /// Whenever level 0 has at most 16 entries (up to 6.12).
+    WherePossible,
+    /// Where the architecture leaves no choice (7.2).
+    WhereMandatory,
+}
+
+/// Which events reach a fault handler, before the series (`arm_smmu_handle_event`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventReports {
+    /// None: events are printed (5.10).
+    Print,
+    /// Stage-1 translation, address size, access flag and permission faults (6.1).
+    TranslationFaults,
+    /// Stalled ones only; the rest is printed (6.12, 7.2).
+    StalledFaults,
+}
+
 /// Rules of the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriverRules {
@@ -78,6 +116,14 @@ pub struct DriverRules {
     pub invalidation_range: InvalidationRange,
     /// Invalidation of nothing.
     pub zero_size: ZeroSize,
+    /// Whom an invalidation reaches.
+    pub invalidation: Invalidation,
+    /// Mapping without access.
+    pub no_access: NoAccess,
+    /// Concatenated start tables.
+    pub concatenation: Concatenation,
+    /// Events that reach a fault handler.
+    pub event_reports: EventReports,
 }
 
 impl DriverRules {
@@ -112,6 +158,24 @@ impl DriverRules {
             zero_size: match kernel {
                 Kernel::V7_2 => ZeroSize::Everything,
                 Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => ZeroSize::Nothing,
+            },
+            invalidation: match kernel {
+                Kernel::V7_2 => Invalidation::Array,
+                Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => Invalidation::DomainTag,
+            },
+            no_access: if old {
+                NoAccess::Ignore
+            } else {
+                NoAccess::Refuse
+            },
+            concatenation: match kernel {
+                Kernel::V7_2 => Concatenation::WhereMandatory,
+                Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => Concatenation::WherePossible,
+            },
+            event_reports: match kernel {
+                Kernel::V5_10 => EventReports::Print,
+                Kernel::V6_1 => EventReports::TranslationFaults,
+                Kernel::V6_12 | Kernel::V7_2 => EventReports::StalledFaults,
             },
         }
     }

@@ -45,6 +45,10 @@ switches! {
     "driver.sid_conflict": "two masters with one StreamID: assertion (5.10), EINVAL, ENODEV (7.2)", "P117";
     "driver.invalidation_range": "TTL on every range (5.10) or on leaf ranges only", "P113";
     "driver.zero_size": "invalidating zero bytes is nothing, or everything (7.2)", "P113";
+    "driver.invalidation": "by the domain's tag, or by its array of invalidations (7.2)", "P115";
+    "driver.no_access": "mapping without access is ignored (5.10, 6.1) or EINVAL", "driver: mapping_without_access_is_ignored_or_refused";
+    "driver.concatenation": "stage-2 start tables are concatenated where possible, or where mandatory (7.2)", "recordings";
+    "driver.event_reports": "events reach no handler (5.10), a handler (6.1), or a handler if stalled", "P69, P70";
     "series.vfio": "ioctl numbers, flag checks and region types of v11, v12, v13", "P5, P15";
     "series.io": "structure layout, checks and commands of v12 to v16", "P10, P21, P49";
     "series.policy": "who shares a PASID table: (A) all domains, (B) one group only, (C) shared stage 2", "P44, P45";
