@@ -16,7 +16,7 @@ pub use driver::{
     AttachOrder, BlockSplit, Concatenation, DriverRules, EntryWriter, EventReports, Invalidation,
     InvalidationRange, NoAccess, SidConflict, ZeroSize,
 };
-pub use series::{LaterGroup, PasidPolicy, Series, SeriesIo, SeriesVfio};
+pub use series::{LaterGroup, MsiBinding, PasidPolicy, Series, SeriesIo, SeriesVfio};
 pub use table::{SWITCHES, Switch};
 pub use vfio::{
     CapabilityPadding, Coherency, FineSuperpages, GroupLayer, NestingType, PinFailure, ReadOnlyPin,
@@ -94,10 +94,14 @@ impl Semantics {
     /// domain list, later domains receive the table, invalidation is scoped, nothing leaks.
     pub const fn fixed() -> Self {
         Self {
+            series: Some(Series {
+                msi: MsiBinding::ByIoctl,
+                ..Series::new(SeriesVfio::V13, SeriesIo::V16)
+            }),
             defects: Defects::NONE,
             driver: DriverRules::fixed(),
             core: CoreRules::fixed(),
-            ..Self::posted_pair(SeriesVfio::V13, SeriesIo::V16)
+            ..Self::kernel(Kernel::V5_10)
         }
     }
 

@@ -139,6 +139,11 @@ impl Defects {
         self.0 & 1 << defect.number() != 0
     }
 
+    /// Whether the set is empty.
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
     /// The defects in the set, by number.
     pub fn iter(self) -> impl Iterator<Item = Defect> {
         Defect::ALL

@@ -64,6 +64,15 @@ pub enum PasidPolicy {
     SharedStage2,
 }
 
+/// Whether a guest binds its MSI doorbells by ioctl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MsiBinding {
+    /// By SET_MSI_BINDING (IO12 to IO15).
+    ByIoctl,
+    /// Not at all: the guest maps the window flat (IO16).
+    Flat,
+}
+
 /// The series as applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Series {
@@ -73,6 +82,8 @@ pub struct Series {
     pub io: SeriesIo,
     /// Who shares a table.
     pub policy: PasidPolicy,
+    /// Where doorbells go.
+    pub msi: MsiBinding,
 }
 
 impl Series {
@@ -82,6 +93,12 @@ impl Series {
             vfio,
             io,
             policy: PasidPolicy::AllDomains,
+            msi: match io {
+                SeriesIo::V16 => MsiBinding::Flat,
+                SeriesIo::V12 | SeriesIo::V13 | SeriesIo::V14 | SeriesIo::V15 => {
+                    MsiBinding::ByIoctl
+                }
+            },
         }
     }
 }

@@ -1,0 +1,495 @@
+//! A driver without hardware, for tests of the layers above: domains are maps, IOMMU instances are
+//! numbers.
+//!
+//! It obeys the rules every driver does (instance mismatch, finalisation, page sizes, aperture),
+//! and nothing more: what an SMMU does with STEs and commands is the real driver's business.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::ops::{
+    Capability, DeviceFault, DomainKind, Gather, PageResponse, Prot, ResvRegion, ResvType,
+};
+use crate::semantics::{AttachOrder, DomainAlloc, SeriesIo};
+use crate::uapi::{CacheInvalidateInfo, PasidConfig, PasidTableConfig};
+use crate::{Call, Control, Defect, DeviceId, DomainId, Errno, IommuOps, Iova, Paddr, Semantics};
+
+/// Which stages an instance has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stages {
+    /// Both.
+    #[default]
+    Both,
+    /// Stage 2 only.
+    Stage2,
+}
+
+/// What the double is told about a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fw {
+    /// Index of its instance.
+    pub instance: usize,
+    /// Regions of its own beside the MSI window.
+    pub resv: Vec<ResvRegion>,
+}
+
+impl Fw {
+    /// Behind `instance`, nothing reserved of its own.
+    pub fn on(instance: usize) -> Self {
+        Self {
+            instance,
+            resv: vec![],
+        }
+    }
+}
+
+/// One mapped page of a domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Leaf {
+    paddr: u64,
+    size: u64,
+    prot: Prot,
+}
+
+/// A stage, decided when a domain is finalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Stage 1.
+    S1,
+    /// Stage 2.
+    S2,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Table {
+    kind: DomainKind,
+    nesting: bool,
+    finalised: Option<(usize, Stage)>,
+    /// What the guest's stage 1 is; `None`: stage 2 only.
+    pasid: Option<PasidTableConfig>,
+    aborts: bool,
+    leaves: BTreeMap<u64, Leaf>,
+}
+
+/// The double.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableDouble {
+    control: Control,
+    instances: Vec<Stages>,
+    page_sizes: u64,
+    devices: BTreeMap<DeviceId, (Fw, Option<DomainId>)>,
+    domains: BTreeMap<DomainId, Table>,
+    /// Entries removed from tables and not yet invalidated: what a cache may still hold.
+    stale: BTreeMap<(DomainId, u64), u64>,
+}
+
+/// The window Linux reserves for MSI doorbells (`MSI_IOVA_BASE`).
+const SW_MSI: ResvRegion = ResvRegion {
+    start: Iova(0x800_0000),
+    length: 0x10_0000,
+    kind: ResvType::SwMsi,
+};
+
+impl TableDouble {
+    /// Instances with these stages; page sizes as a bit mask.
+    pub fn new(semantics: Semantics, instances: &[Stages], page_sizes: u64) -> Self {
+        Self {
+            control: Control::new(semantics),
+            instances: instances.to_vec(),
+            page_sizes,
+            devices: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            stale: BTreeMap::new(),
+        }
+    }
+
+    /// Two 4K instances with both stages.
+    pub fn two(semantics: Semantics) -> Self {
+        let sizes = 1 << 12 | 1 << 21 | 1 << 30;
+        Self::new(semantics, &[Stages::Both, Stages::Both], sizes)
+    }
+
+    fn finalise(&mut self, domain: DomainId, instance: usize) {
+        let stages = self.instances[instance];
+        let table = self.domains.get_mut(&domain).expect("the domain exists");
+        let stage = match stages {
+            Stages::Stage2 => Stage::S2,
+            Stages::Both if table.nesting => Stage::S2,
+            Stages::Both => Stage::S1,
+        };
+        table.finalised.get_or_insert((instance, stage));
+    }
+
+    /// Where `device` is attached.
+    pub fn attached(&self, device: DeviceId) -> Option<DomainId> {
+        self.devices.get(&device)?.1
+    }
+
+    /// The stage a finalised domain uses.
+    pub fn stage(&self, domain: DomainId) -> Option<Stage> {
+        Some(self.domains.get(&domain)?.finalised?.1)
+    }
+
+    /// The guest table of `domain`, and whether it aborts everything.
+    pub fn pasid_table(&self, domain: DomainId) -> (Option<PasidTableConfig>, bool) {
+        let table = &self.domains[&domain];
+        (table.pasid, table.aborts)
+    }
+
+    /// Pages mapped in `domain`: address, where it leads, size.
+    pub fn mappings(&self, domain: DomainId) -> Vec<(u64, u64, u64)> {
+        self.domains[&domain]
+            .leaves
+            .iter()
+            .map(|(iova, leaf)| (*iova, leaf.paddr, leaf.size))
+            .collect()
+    }
+
+    /// Domains the driver holds.
+    pub fn domain_count(&self) -> usize {
+        self.domains.len()
+    }
+
+    /// Whether any table, or any cache that was not yet told otherwise, leads to the frame.
+    pub fn reaches(&self, paddr: u64) -> bool {
+        let covers = |base: u64, size: u64| (base..base + size).contains(&paddr);
+        self.domains
+            .values()
+            .flat_map(|table| table.leaves.values())
+            .any(|leaf| covers(leaf.paddr, leaf.size))
+            || self.stale.values().any(|base| covers(*base, 1 << 12))
+    }
+
+    /// What a device's access leads to.
+    ///
+    /// # Errors
+    /// `Err` if it is refused.
+    #[expect(clippy::result_unit_err, reason = "refused is all a device learns")]
+    pub fn dma(&self, device: DeviceId, iova: u64, wanted: Prot) -> Result<Paddr, ()> {
+        let (_, domain) = self.devices.get(&device).ok_or(())?;
+        let table = self.domains.get(&domain.ok_or(())?).ok_or(())?;
+        if table.kind == DomainKind::Identity {
+            return Ok(Paddr(iova));
+        }
+        if table.aborts || table.kind == DomainKind::Blocked {
+            return Err(());
+        }
+        let (start, leaf) = table.leaves.range(..=iova).next_back().ok_or(())?;
+        let offset = iova - start;
+        if offset >= leaf.size {
+            return Err(());
+        }
+        let stage1 = matches!(table.finalised, Some((_, Stage::S1)));
+        // Stage 1 cannot express write without read.
+        let granted = if stage1 {
+            leaf.prot | Prot::READ
+        } else {
+            leaf.prot
+        };
+        if granted.contains(wanted) {
+            Ok(Paddr(leaf.paddr + offset))
+        } else {
+            Err(())
+        }
+    }
+}
+
+impl IommuOps for TableDouble {
+    type Firmware = Fw;
+
+    fn control(&self) -> &Control {
+        &self.control
+    }
+
+    fn control_mut(&mut self) -> &mut Control {
+        &mut self.control
+    }
+
+    fn probe_device(&mut self, device: DeviceId, firmware: &Fw) -> Result<(), Errno> {
+        if firmware.instance >= self.instances.len() {
+            return Err(Errno::ENODEV);
+        }
+        self.devices.insert(device, (firmware.clone(), None));
+        Ok(())
+    }
+
+    fn release_device(&mut self, device: DeviceId) {
+        self.devices.remove(&device);
+    }
+
+    fn domain_alloc(
+        &mut self,
+        domain: DomainId,
+        kind: DomainKind,
+        device: Option<DeviceId>,
+    ) -> Result<(), Errno> {
+        let modern = self.control.semantics.core.domain_alloc == DomainAlloc::WithDevice;
+        if kind == DomainKind::Blocked && !modern {
+            return Err(Errno::EINVAL);
+        }
+        self.control
+            .faults
+            .step("driver:domain_alloc", Errno::ENOMEM)?;
+        self.domains.insert(
+            domain,
+            Table {
+                kind,
+                nesting: false,
+                finalised: None,
+                pasid: None,
+                aborts: false,
+                leaves: BTreeMap::new(),
+            },
+        );
+        if let Some((firmware, _)) = device.and_then(|device| self.devices.get(&device))
+            && !matches!(kind, DomainKind::Blocked | DomainKind::Identity)
+        {
+            self.finalise(domain, firmware.instance);
+        }
+        Ok(())
+    }
+
+    fn domain_free(&mut self, domain: DomainId) {
+        self.domains.remove(&domain);
+        self.stale.retain(|(owner, _), _| *owner != domain);
+    }
+
+    fn attach_dev(
+        &mut self,
+        domain: DomainId,
+        device: DeviceId,
+        _old: Option<DomainId>,
+    ) -> Result<(), Errno> {
+        let rules = self.control.semantics.driver;
+        let entry = self.devices.get_mut(&device).ok_or(Errno::ENOENT)?;
+        let instance = entry.0.instance;
+        if rules.attach_order == AttachOrder::DetachFirst {
+            entry.1 = None;
+        }
+        self.control.faults.step("driver:attach", Errno::ENOMEM)?;
+        let table = &self.domains[&domain];
+        let fixed = matches!(table.kind, DomainKind::Blocked | DomainKind::Identity);
+        if !fixed {
+            self.finalise(domain, instance);
+            let (owner, _) = self.domains[&domain].finalised.expect("finalised");
+            if owner != instance {
+                return Err(rules.other_smmu);
+            }
+        }
+        self.devices.get_mut(&device).expect("known").1 = Some(domain);
+        Ok(())
+    }
+
+    fn detach_dev(&mut self, _domain: DomainId, device: DeviceId) {
+        if let Some(entry) = self.devices.get_mut(&device) {
+            entry.1 = None;
+        }
+    }
+
+    fn map_pages(
+        &mut self,
+        domain: DomainId,
+        iova: Iova,
+        paddr: Paddr,
+        pgsize: u64,
+        pgcount: u64,
+        prot: Prot,
+        mapped: &mut u64,
+    ) -> Result<(), Errno> {
+        let aperture = self.aperture(domain);
+        if !(prot.contains(Prot::READ) || prot.contains(Prot::WRITE)) {
+            *mapped += pgsize * pgcount;
+            return Ok(());
+        }
+        if self.page_sizes & pgsize == 0 {
+            return Err(Errno::EINVAL);
+        }
+        for page in 0..pgcount {
+            let at = iova.0 + page * pgsize;
+            if !aperture.contains(&(at + pgsize - 1)) {
+                return Err(Errno::ERANGE);
+            }
+            self.control.faults.step("driver:map", Errno::ENOMEM)?;
+            let table = self.domains.get_mut(&domain).ok_or(Errno::EINVAL)?;
+            let below = table.leaves.range(..at + pgsize).next_back();
+            if below.is_some_and(|(start, leaf)| start + leaf.size > at) {
+                return Err(Errno::EEXIST);
+            }
+            table.leaves.insert(
+                at,
+                Leaf {
+                    paddr: paddr.0 + page * pgsize,
+                    size: pgsize,
+                    prot,
+                },
+            );
+            *mapped += pgsize;
+        }
+        Ok(())
+    }
+
+    fn unmap_pages(
+        &mut self,
+        domain: DomainId,
+        iova: Iova,
+        pgsize: u64,
+        pgcount: u64,
+        gather: &mut Gather,
+    ) -> u64 {
+        let mut removed = 0;
+        for page in 0..pgcount {
+            let at = iova.0 + page * pgsize;
+            let Some(table) = self.domains.get_mut(&domain) else {
+                break;
+            };
+            let Some(leaf) = table.leaves.get(&at).copied() else {
+                break;
+            };
+            table.leaves.remove(&at);
+            self.stale.insert((domain, at), leaf.paddr);
+            if let Some(before) = gather.add_page(Iova(at), leaf.size) {
+                self.iotlb_sync(domain, &before);
+            }
+            removed += leaf.size;
+            if leaf.size > pgsize {
+                break;
+            }
+        }
+        removed
+    }
+
+    fn iotlb_sync(&mut self, domain: DomainId, gather: &Gather) {
+        if let Some(range) = gather.range() {
+            self.stale
+                .retain(|(owner, iova), _| *owner != domain || !range.contains(iova));
+            self.control.journal.note(|| Call {
+                op: "driver:iotlb_sync",
+                device: None,
+                domain: Some(domain),
+                address: *range.start(),
+                size: range.end() - range.start() + 1,
+                result: Ok(0),
+            });
+        }
+    }
+
+    fn flush_iotlb_all(&mut self, domain: DomainId) {
+        self.stale.retain(|(owner, _), _| *owner != domain);
+    }
+
+    fn iova_to_phys(&self, domain: DomainId, iova: Iova) -> Option<Paddr> {
+        self.leaf(domain, iova).map(|(paddr, _)| paddr)
+    }
+
+    fn leaf(&self, domain: DomainId, iova: Iova) -> Option<(Paddr, u64)> {
+        let table = self.domains.get(&domain)?;
+        let (start, leaf) = table.leaves.range(..=iova.0).next_back()?;
+        let offset = iova.0 - start;
+        (offset < leaf.size).then(|| (Paddr(leaf.paddr + offset), leaf.size - offset))
+    }
+
+    fn pgsize_bitmap(&self, _domain: DomainId) -> u64 {
+        self.page_sizes
+    }
+
+    fn aperture(&self, domain: DomainId) -> RangeInclusive<u64> {
+        match self.domains.get(&domain).and_then(|table| table.finalised) {
+            Some((_, Stage::S1)) => 0..=(1 << 48) - 1,
+            Some((_, Stage::S2)) => 0..=(1 << 44) - 1,
+            None => 0..=u64::MAX,
+        }
+    }
+
+    fn resv_regions(&self, device: DeviceId) -> Vec<ResvRegion> {
+        let mut regions = vec![SW_MSI];
+        if let Some((firmware, _)) = self.devices.get(&device) {
+            regions.extend(&firmware.resv);
+        }
+        regions
+    }
+
+    fn capable(&self, _device: DeviceId, capability: Capability) -> bool {
+        matches!(capability, Capability::NoExec)
+    }
+
+    fn enforce_cache_coherency(&mut self, _domain: DomainId) -> bool {
+        false
+    }
+
+    fn enable_nesting(&mut self, domain: DomainId) -> Result<(), Errno> {
+        let table = self.domains.get_mut(&domain).ok_or(Errno::EINVAL)?;
+        if table.kind != DomainKind::Unmanaged {
+            return Err(Errno::EINVAL);
+        }
+        if table.finalised.is_some() {
+            return Err(Errno::EPERM);
+        }
+        table.nesting = true;
+        Ok(())
+    }
+
+    fn is_nesting(&self, domain: DomainId) -> Result<bool, Errno> {
+        Ok(self.domains.get(&domain).is_some_and(|table| table.nesting))
+    }
+
+    fn attach_pasid_table(
+        &mut self,
+        domain: DomainId,
+        config: &PasidTableConfig,
+    ) -> Result<(), Errno> {
+        let table = self.domains.get_mut(&domain).ok_or(Errno::EINVAL)?;
+        if config.format != 1 || config.version != 1 || config.smmuv3_version != 1 {
+            return Err(Errno::EINVAL);
+        }
+        if table.finalised.is_none() || !table.nesting {
+            return Err(Errno::EINVAL);
+        }
+        match config.config {
+            PasidConfig::ABORT => (table.pasid, table.aborts) = (None, true),
+            PasidConfig::BYPASS => (table.pasid, table.aborts) = (None, false),
+            PasidConfig::TRANSLATE => {
+                if table.pasid.is_some() || config.pasid_bits != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                (table.pasid, table.aborts) = (Some(*config), false);
+            }
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+
+    fn detach_pasid_table(&mut self, domain: DomainId) {
+        let aborts = self.control.semantics.has(Defect::UnwindAborts)
+            || matches!(
+                self.control.semantics.io(),
+                Some(SeriesIo::V12 | SeriesIo::V13)
+            );
+        if let Some(table) = self.domains.get_mut(&domain)
+            && table.nesting
+        {
+            (table.pasid, table.aborts) = (None, aborts);
+        }
+    }
+
+    fn cache_invalidate(
+        &mut self,
+        domain: DomainId,
+        _device: DeviceId,
+        _info: &CacheInvalidateInfo,
+    ) -> Result<(), Errno> {
+        match self.domains.get(&domain) {
+            Some(table) if table.nesting => Ok(()),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn handle_events<F>(&mut self, _report: F)
+    where
+        F: FnMut(DeviceId, &DeviceFault) -> Result<(), Errno>,
+    {
+    }
+
+    fn page_response(&mut self, _device: DeviceId, _response: &PageResponse) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+}
