@@ -57,7 +57,7 @@ impl<O: IommuOps> IommuCore<O> {
         };
         self.note("iommu:detach_group", None, Some(domain), Ok(()));
         if let Some(target) = target {
-            self.set_domain_must_succeed(group, target)
+            self.set_domain_must_succeed(group, target);
         } else {
             for device in entry_devices(self, group) {
                 self.ops.detach_dev(domain, device);
