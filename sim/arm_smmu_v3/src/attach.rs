@@ -5,12 +5,12 @@ use iommu_core::ops::DomainKind;
 use iommu_core::{DeviceId, DomainId, Errno};
 use smmu::ids::SubstreamId;
 
-use crate::cd::CdTable;
+use crate::cd::{CdTable, Leaf};
 use crate::command::Reach;
 use crate::domain::{Live, Nesting, Translation};
 use crate::entry::{Entry, write_entry};
 use crate::maintenance::{AtcSpan, Tag, atc_inv};
-use crate::master::{Ats, Support};
+use crate::master::{Ats, Master, Support};
 use crate::platform::{AtsState, Platform};
 use crate::probe::Prefetch;
 use crate::ste::{Eats, SteKind, abort_ste, bypass_ste, cdtable_ste, nested_ste, stage2_ste};
@@ -174,7 +174,9 @@ impl<P: Platform> Driver<P> {
             }
             table
         };
-        table.prepare(&mut self.platform, NO_PASID)?;
+        if table.prepare(&mut self.platform, NO_PASID)? == Leaf::Made {
+            self.sync_device_cd(device, Reach::Walk);
+        }
         Ok(table)
     }
 
@@ -204,19 +206,19 @@ impl<P: Platform> Driver<P> {
         else {
             return;
         };
-        let commands: Vec<Command> = master
-            .streams()
-            .map(|sid| Command::CfgiCd {
-                sid,
-                ssid: NO_PASID,
-                reach: Reach::Leaf,
-            })
-            .collect();
+        let commands = cfgi_cd(master, Reach::Leaf);
         let instance = &mut self.instances[master.firmware.smmu.index()];
         write_entry(&mut self.platform, pa, cd, &crate::cd::CdKind, |platform| {
             // A timeout is the kernel's to print; the update goes on.
             let _logged = instance.issue_sync(platform, &commands);
         });
+    }
+
+    fn sync_device_cd(&mut self, device: DeviceId, reach: Reach) {
+        let master = &self.masters[&device];
+        let commands = cfgi_cd(master, reach);
+        let instance = &mut self.instances[master.firmware.smmu.index()];
+        let _logged = instance.issue_sync(&mut self.platform, &commands);
     }
 
     /// Clears CD 0 of a device, if it has one (`arm_smmu_clear_cd`).
@@ -320,4 +322,16 @@ impl<P: Platform> Driver<P> {
     pub fn tag(&self, domain: DomainId) -> Option<Tag> {
         self.domains.get(&domain)?.live.as_ref()?.tags.tag
     }
+}
+
+/// CFGI_CD of CD 0 for each stream of a device.
+fn cfgi_cd(master: &Master, reach: Reach) -> Vec<Command> {
+    let streams = master.streams();
+    streams
+        .map(|sid| Command::CfgiCd {
+            sid,
+            ssid: NO_PASID,
+            reach,
+        })
+        .collect()
 }

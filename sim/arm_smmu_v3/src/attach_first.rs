@@ -210,40 +210,29 @@ impl<P: Platform> Driver<P> {
 
     /// Writes CD 0 of a domain that has its own CDs (`arm_smmu_write_ctx_desc`): all but the
     /// first doubleword, then the first.
-    ///
-    /// # Errors
-    /// ETIMEDOUT.
-    pub(crate) fn write_domain_cd(
-        &mut self,
-        table: &crate::cd::CdTable,
-        tags: &Tags,
-        cd: &Entry,
-    ) -> Result<(), Errno> {
+    pub(crate) fn write_domain_cd(&mut self, table: &crate::cd::CdTable, tags: &Tags, cd: &Entry) {
         let ssid = SubstreamId::new(0);
         let Some(pa) = table.cd(&self.platform, ssid) else {
-            return Ok(());
+            return;
         };
         for (offset, &word) in (8..).step_by(8).zip(&cd[1..4]) {
             self.platform.store(pa.add(offset), word);
         }
-        self.sync_domain_cd(tags, ssid)?;
+        self.sync_domain_cd(tags, ssid, Reach::Leaf);
         self.platform.store(pa, cd[0]);
-        self.sync_domain_cd(tags, ssid)
+        self.sync_domain_cd(tags, ssid, Reach::Leaf);
     }
 
     /// CFGI_CD for every stream of every device of the domain, perhaps none, and a SYNC.
-    fn sync_domain_cd(&mut self, tags: &Tags, ssid: SubstreamId) -> Result<(), Errno> {
+    pub(crate) fn sync_domain_cd(&mut self, tags: &Tags, ssid: SubstreamId, reach: Reach) {
         let commands: Vec<Command> = tags
             .devices
             .iter()
             .flat_map(|device| self.masters[device].streams())
-            .map(|sid| Command::CfgiCd {
-                sid,
-                ssid,
-                reach: Reach::Leaf,
-            })
+            .map(|sid| Command::CfgiCd { sid, ssid, reach })
             .collect();
-        self.instances[tags.smmu.index()].issue_sync(&mut self.platform, &commands)
+        let instance = &mut self.instances[tags.smmu.index()];
+        let _logged = instance.issue_sync(&mut self.platform, &commands);
     }
 
     /// Whether a defect of the series is present.

@@ -110,8 +110,8 @@ impl CdTable {
         descriptor.v().then(|| leaf.add(index % L2_CDS * CD_BYTES))
     }
 
-    /// Makes sure the leaf of `ssid` exists (`arm_smmu_alloc_cd_ptr`). Whether it was made now:
-    /// then cached L1CDs are to be invalidated.
+    /// Makes sure the leaf of `ssid` exists (`arm_smmu_alloc_cd_ptr`). If it was made now, an
+    /// invalid L1CD may be cached.
     ///
     /// # Errors
     /// ENOMEM; E2BIG beyond the table.

@@ -7,7 +7,8 @@ use iommu_core::{Control, Defect, Errno};
 use smmu::addr::Pa;
 use smmu::ids::{Asid, SubstreamId, Vmid};
 
-use crate::cd::{CdTable, stage1_cd};
+use crate::cd::{CdTable, Leaf, stage1_cd};
+use crate::command::Reach;
 use crate::entry::Entry;
 use crate::instance::Instance;
 use crate::maintenance::{NestParent, Tag, Tags};
@@ -244,14 +245,16 @@ impl<P: Platform> Driver<P> {
             }
         }
         if let Some(table) = cdtab {
-            let written = table
-                .prepare(&mut self.platform, SubstreamId::new(0))
-                .and_then(|_| self.write_domain_cd(&table, &tags, &cd));
-            if let Err(errno) = written {
-                table.free(&mut self.platform);
-                self.asids.release(asid.get().into());
-                return Err(errno);
+            match table.prepare(&mut self.platform, SubstreamId::new(0)) {
+                Ok(Leaf::Present) => {}
+                Ok(Leaf::Made) => self.sync_domain_cd(&tags, SubstreamId::new(0), Reach::Walk),
+                Err(errno) => {
+                    table.free(&mut self.platform);
+                    self.asids.release(asid.get().into());
+                    return Err(errno);
+                }
             }
+            self.write_domain_cd(&table, &tags, &cd);
         }
         Ok((Translation::Stage1 { cd, cdtab }, Tag::Asid(asid)))
     }

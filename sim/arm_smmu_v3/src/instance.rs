@@ -126,12 +126,14 @@ impl Instance {
         {
             self.cmdq.sync_to_memory();
         }
-        self.issue_sync(platform, &[Command::CfgiAll])?;
+        // A timeout is printed, and the reset goes on.
+        let _logged = self.issue_sync(platform, &[Command::CfgiAll]);
         if self.features.hyp {
-            self.cmdq
-                .issue(platform, id, &[Command::TlbiEl2All], Wait::No)?;
+            let _logged = self
+                .cmdq
+                .issue(platform, id, &[Command::TlbiEl2All], Wait::No);
         }
-        self.issue_sync(platform, &[Command::TlbiNsnhAll])?;
+        let _logged = self.issue_sync(platform, &[Command::TlbiNsnhAll]);
 
         write64(platform, regs::EVTQ_BASE, self.evtq.base_register());
         write32(platform, regs::EVTQ_PROD, 0);

@@ -106,15 +106,15 @@ impl Format {
     }
 
     fn concatenates(&self) -> bool {
-        let possible = self.start_level == 0 && 1u64 << self.start_bits <= MAX_CONCATENATED;
-        match (self.rules.concatenation, self.granule_log2) {
-            (Concatenation::WherePossible, _) => possible,
-            (Concatenation::WhereMandatory, 12) => possible && (self.ias == 40 || self.oas == 40),
-            (Concatenation::WhereMandatory, 14) if self.start_level == 0 => {
-                self.oas == 48 || self.ias == 48
-            }
-            (Concatenation::WhereMandatory, 14) => self.start_level == 1 && self.oas == 40,
-            (Concatenation::WhereMandatory, _) => false,
+        if self.rules.concatenation == Concatenation::WherePossible {
+            return self.start_level == 0 && 1u64 << self.start_bits <= MAX_CONCATENATED;
+        }
+        // DDI 0487 R_DXBSH, R_SRKBC.
+        match (self.granule_log2, self.start_level) {
+            (12, 0) => matches!(self.oas, 40 | 42),
+            (14, 0) => self.oas == 48 || self.ias == 48,
+            (14, 1) => self.oas == 40,
+            _ => false,
         }
     }
 
