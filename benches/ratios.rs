@@ -172,7 +172,7 @@ fn translate(machine: &Machine, samples: &[(u64, u64)], configured: bool, count:
         let outcome = if configured {
             smmu.translate_configured(&configuration, &mut port, &transaction, &mut ())
         } else {
-            smmu.translate(&mut port, &transaction, &mut ())
+            smmu.translate_cold(&mut port, &transaction, &mut ())
         };
         wrong |= outcome.pa().map_or(u64::MAX, |pa| pa.get() ^ output);
     }

@@ -90,21 +90,29 @@ fn cold(criterion: &mut Criterion) {
     let mut port = machine.ram.port();
     let answer = machine
         .smmu
-        .translate(&mut port, &transaction, &mut ())
+        .translate_cold(&mut port, &transaction, &mut ())
         .pa();
     assert_eq!(answer, Some(Pa::new(output)));
     criterion.bench_function("walk/nested/4k/l0-l0/cold", |bencher| {
-        bencher.iter(|| machine.smmu.translate(&mut port, &transaction, &mut ()));
+        bencher.iter(|| {
+            machine
+                .smmu
+                .translate_cold(&mut port, &transaction, &mut ())
+        });
     });
 
     let mut injector = AbortInjector::new(machine.ram.port(), [AbortRule::nth(u64::MAX)]);
     let answer = machine
         .smmu
-        .translate(&mut injector, &transaction, &mut ())
+        .translate_cold(&mut injector, &transaction, &mut ())
         .pa();
     assert_eq!(answer, Some(Pa::new(output)));
     criterion.bench_function("walk/nested/4k/l0-l0/cold-injector", |bencher| {
-        bencher.iter(|| machine.smmu.translate(&mut injector, &transaction, &mut ()));
+        bencher.iter(|| {
+            machine
+                .smmu
+                .translate_cold(&mut injector, &transaction, &mut ())
+        });
     });
 }
 

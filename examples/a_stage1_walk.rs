@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for address in [0x1234, 0x2000] {
         let transaction = Transaction::read(device, Iova::new(address));
         println!("read of {address:#x}:");
-        let outcome = smmu.translate(&mut ram.port(), &transaction, &mut Print);
+        let outcome = smmu.translate_cold(&mut ram.port(), &transaction, &mut Print);
         println!(
             "  -> {:x?} {:x?}",
             outcome.pa(),

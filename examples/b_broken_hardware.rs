@@ -14,12 +14,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (smmu, ram) = (&scenario.machine.smmus[0], &scenario.machine.ram);
     let (title, transaction) = &scenario.steps[0];
     let mut counts = AccessCounts::default();
-    let outcome = smmu.translate(&mut ram.port(), transaction, &mut counts);
+    let outcome = smmu.translate_cold(&mut ram.port(), transaction, &mut counts);
     println!("{title}\n{:x?} after {counts:?}\n", outcome.pa());
     let accesses = counts.configuration + counts.configuration_stage2 + counts.walk();
     for n in 0..accesses {
         let mut memory = AbortInjector::new(ram.port(), [AbortRule::nth(n)]);
-        let outcome = smmu.translate(&mut memory, transaction, &mut ());
+        let outcome = smmu.translate_cold(&mut memory, transaction, &mut ());
         let event = outcome.event().ok_or("an abort is always recorded")?;
         println!("access {n:2} aborts: {:?}", EventId(event.words()[0] as u8));
     }

@@ -231,7 +231,7 @@ impl Machine {
         let mut port = self.ram.port();
         for &(input, output) in &self.pages {
             let transaction = Transaction::read(STREAM, Iova::new(input | 0x123));
-            let outcome = self.smmu.translate(&mut port, &transaction, &mut ());
+            let outcome = self.smmu.translate_cold(&mut port, &transaction, &mut ());
             assert_eq!(outcome.pa(), Some(Pa::new(output | 0x123)), "{outcome:?}");
         }
     }
@@ -255,7 +255,7 @@ impl Machine {
             self.smmu
                 .translate_configured(&configuration, &mut port, &transaction, &mut seen);
         } else {
-            self.smmu.translate(&mut port, &transaction, &mut seen);
+            self.smmu.translate_cold(&mut port, &transaction, &mut seen);
         }
         seen.0
     }

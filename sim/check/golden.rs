@@ -125,7 +125,7 @@ fn check_case(path: &Path, case: &Case, report: &mut Report) -> Result<(), Strin
         } else {
             Transaction::read(stream, iova)
         };
-        let actual = Answer::of(&smmu.translate(&mut memory, &transaction, &mut ()));
+        let actual = Answer::of(&smmu.translate_cold(&mut memory, &transaction, &mut ()));
         let (source, answer) = match (&recorded.arch, recorded.agree) {
             (_, true) => ("QEMU", &recorded.qemu),
             (Some(arch), false) => ("the architecture", arch),

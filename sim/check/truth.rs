@@ -54,7 +54,7 @@ pub(super) fn check(
         } else {
             Transaction::read(stream, iova)
         };
-        let actual = Answer::of(&smmu.translate(&mut port, &transaction, &mut ()));
+        let actual = Answer::of(&smmu.translate_cold(&mut port, &transaction, &mut ()));
         let (source, expected) = match arch.get(&question) {
             Some(answer) => ("the architecture", answer),
             None => ("QEMU", &recorded),

@@ -67,6 +67,7 @@ impl Explained {
             } => "raz-wi",
             Outcome::Stalled { .. } => "stalled",
             Outcome::Dropped => "dropped",
+            Outcome::Refused => "refused",
         };
         let (attributes, span) = match &self.outcome {
             Outcome::Translated(t) => (Some(outcome::attributes(&t.attributes)), Some(t.span_log2)),

@@ -28,7 +28,7 @@ pub struct Explained {
 /// Translates `transaction` and keeps every access.
 pub fn explain<M: PhysMem>(smmu: &Smmu, mem: &mut M, transaction: &Transaction) -> Explained {
     let mut recording = Recording::default();
-    let outcome = smmu.translate(mem, transaction, &mut recording);
+    let outcome = smmu.translate_cold(mem, transaction, &mut recording);
     Explained {
         transaction: *transaction,
         outcome,

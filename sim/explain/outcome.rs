@@ -73,6 +73,7 @@ pub(super) fn headline(outcome: &Outcome) -> String {
             )
         }
         Outcome::Dropped => "hint dropped".into(),
+        Outcome::Refused => "refused: the stall buffer is full".into(),
     }
 }
 
@@ -83,6 +84,7 @@ fn translated(translation: &Translation) -> String {
         Path::Stage1 => "stage 1",
         Path::Stage2 => "stage 2",
         Path::Nested => "stage 1 and stage 2",
+        Path::AtsTranslated => "translated by ATS",
     };
     let span = match translation.span_log2 {
         64 => String::new(),
@@ -177,6 +179,7 @@ pub(super) fn reason(fault: &Fault) -> String {
             illegal.depends_on()
         ),
         Cause::BadSubstreamId { index } => format!("there is no CD for substream {index}"),
+        Cause::TranslationForbidden => "the stream may not send translated transactions".into(),
         Cause::StreamDisabled => "S1DSS forbids this transaction".into(),
         Cause::CdFetch { fetch } => format!("the CD or L1CD at {fetch} could not be read"),
         Cause::BadCd(illegal) => format!(

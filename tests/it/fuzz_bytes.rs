@@ -195,7 +195,7 @@ fn storm(transactions: u64, seed: u64) -> u32 {
             let substream = aimed.substream.map(smmu::ids::SubstreamId::get);
             let transaction = transaction(&mut rng, sid, substream, address);
             let mut work = Work::default();
-            smmu.translate(&mut memory, &transaction, &mut work);
+            smmu.translate_cold(&mut memory, &transaction, &mut work);
             assert!(
                 work.is_bounded(),
                 "{work:?} for {transaction:x?} on {:?}",

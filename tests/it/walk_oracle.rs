@@ -222,6 +222,7 @@ fn oracle_reply(outcome: &Outcome) -> Reply {
         } => Reply::RazWi,
         Outcome::Stalled { .. } => Reply::Stall,
         Outcome::Dropped => Reply::NoOp,
+        Outcome::Refused => unreachable!("a cold translation keeps no transaction"),
     }
 }
 
@@ -246,7 +247,7 @@ fn model_answer(
 ) -> (Answer, Bus) {
     let mut bus = Bus::new(memory, refused);
     let mut trace = Trace::default();
-    let outcome = smmu.translate(&mut bus, transaction, &mut trace);
+    let outcome = smmu.translate_cold(&mut bus, transaction, &mut trace);
     let answer = Answer {
         reply: oracle_reply(&outcome),
         event: event_words(&outcome),
@@ -391,6 +392,7 @@ fn label(outcome: &Outcome) -> String {
             Path::Stage1 => "stage 1".into(),
             Path::Stage2 => "stage 2".into(),
             Path::Nested => "nested".into(),
+            Path::AtsTranslated => unreachable!("an untranslated transaction"),
         },
         (None, Outcome::Terminated { fault: None, .. }) => "abort by configuration".into(),
         (None, Outcome::Terminated { .. }) => "fault not recorded".into(),
@@ -407,7 +409,7 @@ fn coverage(seeds: u64) -> BTreeMap<String, u32> {
         let smmu = world.smmu();
         for transaction in &world.transactions {
             let mut trace = Trace::default();
-            let outcome = smmu.translate(&mut world.memory.clone(), transaction, &mut trace);
+            let outcome = smmu.translate_cold(&mut world.memory.clone(), transaction, &mut trace);
             count(label(&outcome));
             count(format!(
                 "reply {}",

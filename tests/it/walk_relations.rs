@@ -78,7 +78,7 @@ fn machine(s1: Option<&[Leaf]>, s2: Option<&[Leaf]>) -> (Smmu, Ram) {
 
 fn translate((smmu, ram): &(Smmu, Ram), address: u64, kind: AccessKind) -> Outcome {
     let transaction = Transaction::new(STREAM, Iova::new(address), kind);
-    smmu.translate(&mut ram.port(), &transaction, &mut ())
+    smmu.translate_cold(&mut ram.port(), &transaction, &mut ())
 }
 
 /// Stage 2 that maps the bottom 4 GiB onto itself, with 1 GiB blocks.
@@ -141,7 +141,7 @@ proptest! {
         let mut costs = [AccessCounts::default(); 2];
         for (machine, cost) in [&by_block, &by_pages].into_iter().zip(&mut costs) {
             let transaction = Transaction::read(STREAM, Iova::new(input + offset));
-            let outcome = machine.0.translate(&mut machine.1.port(), &transaction, cost);
+            let outcome = machine.0.translate_cold(&mut machine.1.port(), &transaction, cost);
             prop_assert_eq!(outcome.pa(), Some(Pa::new(output + offset)));
         }
         prop_assert_eq!((costs[0].walk(), costs[1].walk()), (3, 4));

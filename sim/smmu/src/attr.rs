@@ -41,6 +41,12 @@ pub struct Attributes {
     pub shareability: Shareability,
 }
 
+impl Default for Attributes {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl Attributes {
     /// What an interface that carries no attributes supplies: Normal, inner and outer write-back,
     /// read and write allocate, Non-shareable (IHI 0070 §13.1.1).

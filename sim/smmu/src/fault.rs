@@ -88,6 +88,8 @@ pub enum Cause {
     },
     /// C_BAD_STE.
     BadSte(IllegalSte),
+    /// F_TRANSL_FORBIDDEN: the stream may not send translated transactions.
+    TranslationForbidden,
     /// C_BAD_SUBSTREAMID.
     BadSubstreamId {
         /// The SubstreamID recorded: the input value, or the index used.
@@ -135,6 +137,7 @@ impl Cause {
             Self::BadSte(_) => EventId::C_BAD_STE,
             Self::BadSubstreamId { .. } => EventId::C_BAD_SUBSTREAMID,
             Self::StreamDisabled => EventId::F_STREAM_DISABLED,
+            Self::TranslationForbidden => EventId::F_TRANSL_FORBIDDEN,
             Self::CdFetch { .. } => EventId::F_CD_FETCH,
             Self::BadCd(_) => EventId::C_BAD_CD,
             Self::WalkEabt { .. } => EventId::F_WALK_EABT,
@@ -274,7 +277,7 @@ impl Fault {
             .with_type(self.cause.event_id())
             .with_streamid(self.stream.get());
         let event = match (self.cause, self.substream) {
-            (Cause::StreamDisabled, _) => event,
+            (Cause::StreamDisabled | Cause::TranslationForbidden, _) => event,
             (Cause::BadSubstreamId { index }, _) => event.with_substreamid(index.get()),
             (_, Some(substream)) => event.with_ssv(true).with_substreamid(substream.get()),
             (_, None) => event,
@@ -285,6 +288,9 @@ impl Fault {
             | Cause::BadSubstreamId { .. }
             | Cause::StreamDisabled
             | Cause::BadCd(_) => event,
+            Cause::TranslationForbidden => event
+                .with_rnw(self.rnw == Direction::Read)
+                .with_inputaddr(self.input.get()),
             Cause::SteFetch { fetch } | Cause::CdFetch { fetch } => with_fetch(event, fetch),
             Cause::WalkEabt { site, fetch } => with_fetch(self.with_access(event, &site), fetch),
             Cause::Translation(site) | Cause::AddressSize(site) | Cause::Access(site) => {

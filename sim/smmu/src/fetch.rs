@@ -12,7 +12,7 @@ use crate::addr::{Ipa, Pa};
 use crate::attr::Overrides;
 use crate::config::SmmuConfig;
 use crate::fault::{Cause, Raised};
-use crate::ids::{StreamId, SubstreamId};
+use crate::ids::{StreamId, SubstreamId, Vmid};
 use crate::mem::PhysMem;
 use crate::observe::{Observer, Purpose, Structure};
 use crate::perm::Request;
@@ -20,7 +20,7 @@ use crate::regfile::RegisterFile;
 use crate::spec::cd::Cd;
 use crate::spec::ste::Ste;
 use crate::transaction::{InstructionOrData, Privilege};
-use crate::walk::{Place, Stage1, Stage2, Walker};
+use crate::walk::{Lookaside, Place, Stage1, Stage2, Walker};
 
 /// Whose translations a stream uses (IHI 0070 §3.3.4): what TLB entries are tagged with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +81,26 @@ pub enum StreamAction {
     Translate,
 }
 
+/// STE.EATS: what ATS may do for the stream (IHI 0070 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Eats {
+    /// Translation requests are refused.
+    Disabled,
+    /// Full ATS: endpoints get physical addresses.
+    Full,
+    /// Split-stage ATS: endpoints get intermediate addresses. Needs CR0.ATSCHK.
+    SplitStage,
+}
+
+/// STE.PPAR (IHI 0070 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ppar {
+    /// Automatic responses carry no PASID.
+    WithoutPasid,
+    /// Automatic responses carry the request's PASID.
+    WithPasid,
+}
+
 /// A legal STE with everything effective: what a configuration cache would hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamContext {
@@ -88,6 +108,12 @@ pub struct StreamContext {
     pub action: StreamAction,
     /// StreamWorld.
     pub world: StreamWorld,
+    /// STE.S2VMID, which tags stage-1 translations too; 0 where the world has none.
+    pub vmid: Vmid,
+    /// STE.EATS, as far as it is effective.
+    pub eats: Eats,
+    /// STE.PPAR: a PRI response to an overflow carries the PASID.
+    pub ppar: Ppar,
     /// Attribute overrides.
     pub overrides: Overrides,
     /// STE.PRIVCFG, unless it says "incoming".
@@ -158,7 +184,7 @@ enum CdChoice {
     Index(CdTable, SubstreamId),
 }
 
-impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside> Walker<'_, M, O, C> {
     /// Fetches, checks and resolves the STE of `stream`.
     #[inline(always)]
     pub(crate) fn stream(

@@ -10,20 +10,33 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod addr;
+mod atos;
+pub mod ats;
 pub mod attr;
+pub mod cache;
+mod cmdq;
+pub mod command;
 pub mod config;
+mod eventq;
 pub mod fault;
 pub mod fetch;
 pub mod ids;
+mod irq;
 pub mod mem;
 pub mod observe;
 pub mod perm;
+pub mod priq;
+pub mod queue;
 pub mod regfile;
 mod smmu;
 pub mod spec;
+pub mod stall;
 pub mod tables;
 pub mod transaction;
+mod translate;
 pub mod walk;
 
+pub use cmdq::{AtcReply, CommandError, CommandStep, Endpoints};
+pub use irq::Interrupts;
 pub use smmu::Smmu;
 pub use transaction::{Outcome, Transaction};

@@ -4,9 +4,11 @@
 //! [`Ram`] is shared by threads, each with its own [`RamPort`]; [`AbortInjector`] makes chosen
 //! accesses fail.
 
+mod dry_run;
 mod inject;
 mod ram;
 
+pub use dry_run::DryRun;
 pub use inject::{AbortInjector, AbortRule};
 pub use ram::{PAGE_BYTES, Ram, RamError, RamPort};
 
@@ -28,17 +30,29 @@ pub enum AccessClass {
     Stage1,
     /// Stage-2 translation table descriptor, read or hardware update.
     Stage2,
+    /// Command queue entry.
+    CommandQueue,
+    /// Event queue entry.
+    EventQueue,
+    /// PRI queue entry.
+    PriQueue,
+    /// Message-signalled interrupt.
+    Msi,
 }
 
 impl AccessClass {
-    /// All classes, in the order a transaction meets them.
-    pub const ALL: [Self; 6] = [
+    /// All classes: those of a transaction in the order it meets them, then those of the queues.
+    pub const ALL: [Self; 10] = [
         Self::L1Std,
         Self::Ste,
         Self::L1Cd,
         Self::Cd,
         Self::Stage1,
         Self::Stage2,
+        Self::CommandQueue,
+        Self::EventQueue,
+        Self::PriQueue,
+        Self::Msi,
     ];
 }
 
@@ -85,6 +99,17 @@ pub trait PhysMem {
         class: AccessClass,
     ) -> BusResult<u64>;
 
+    /// Writes the 32-bit word at `pa`, whose low two bits are ignored: a message-signalled
+    /// interrupt. The other half of the 64-bit word keeps its value.
+    ///
+    /// # Errors
+    /// [`BusAbort`] if memory refuses; nothing is written then.
+    fn write32(&mut self, pa: Pa, value: u32, class: AccessClass) -> BusResult<()> {
+        let shift = 8 * (pa.get() & 4);
+        let kept = self.read64(pa, class)? & !(0xffff_ffff << shift);
+        self.write64(pa, kept | u64::from(value) << shift, class)
+    }
+
     /// Reads the 64-byte structure at `pa`: one STE or CD. Each 64-bit word is read atomically,
     /// the whole is not (IHI 0070 §3.21.3).
     ///
@@ -120,6 +145,11 @@ impl<M: PhysMem + ?Sized> PhysMem for &mut M {
         class: AccessClass,
     ) -> BusResult<u64> {
         (**self).compare_exchange64(pa, current, new, class)
+    }
+
+    #[inline]
+    fn write32(&mut self, pa: Pa, value: u32, class: AccessClass) -> BusResult<()> {
+        (**self).write32(pa, value, class)
     }
 
     #[inline]

@@ -3,6 +3,8 @@
 //! `()` observes nothing and costs nothing. Explanations, counters, timing and tests are observers.
 
 use crate::addr::{Ipa, Pa};
+use crate::command::TlbTag;
+use crate::ids::{StreamId, SubstreamId};
 use crate::mem::AccessClass;
 
 /// Which structure an access reads or updates.
@@ -90,10 +92,75 @@ pub struct Access<'a> {
     pub action: Action<'a>,
 }
 
+/// One of the SMMU's caches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CacheKind {
+    /// STE and CD by (StreamID, SubstreamID).
+    Configuration,
+    /// Translations by VA.
+    Tlb,
+    /// Translations by IPA.
+    Stage2Tlb,
+    /// Stage-1 Table descriptors.
+    Stage1Walk,
+    /// Stage-2 Table descriptors.
+    Stage2Walk,
+}
+
+/// What a cache entry is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CacheTag {
+    /// An entry of the configuration cache.
+    Configuration {
+        /// Whose.
+        stream: StreamId,
+        /// For transactions with this SubstreamID, or without one.
+        substream: Option<SubstreamId>,
+    },
+    /// An entry of any other cache.
+    Translation(TlbTag),
+}
+
+/// What a cache did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheEvent {
+    /// It knew the answer.
+    Hit {
+        /// Which cache.
+        cache: CacheKind,
+        /// By this entry.
+        entry: CacheTag,
+    },
+    /// It did not.
+    Miss {
+        /// Which cache.
+        cache: CacheKind,
+    },
+    /// It learned an answer.
+    Fill {
+        /// Which cache.
+        cache: CacheKind,
+        /// The new entry.
+        entry: CacheTag,
+        /// The entry that made room.
+        evicted: Option<CacheTag>,
+    },
+}
+
 /// Sees each access of a translation, in the order made.
 pub trait Observer {
     /// Called after each access.
     fn access(&mut self, access: &Access<'_>);
+
+    /// Whether [`Self::cache`] wants to be called: descriptions of entries cost time.
+    #[inline(always)]
+    fn watches_caches(&self) -> bool {
+        false
+    }
+
+    /// Called after each look into a cache that is not switched off, and after each fill.
+    #[inline(always)]
+    fn cache(&mut self, _event: &CacheEvent) {}
 }
 
 /// Sees nothing; compiles to nothing.
@@ -106,6 +173,16 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     #[inline]
     fn access(&mut self, access: &Access<'_>) {
         (**self).access(access);
+    }
+
+    #[inline]
+    fn watches_caches(&self) -> bool {
+        (**self).watches_caches()
+    }
+
+    #[inline]
+    fn cache(&mut self, event: &CacheEvent) {
+        (**self).cache(event);
     }
 }
 

@@ -1,10 +1,14 @@
-//! The registers a translation depends on: one row each in `TABLE`, with reset values, writable
-//! bits, guards and update handshakes (IHI 0070 §6).
-//!
-//! Queue and interrupt registers read back what is written; nothing consumes the queues yet.
+//! The registers: reset values, writable bits, guards and update handshakes (IHI 0070 §6). One row
+//! each in `table`; what a write makes the device do is for the device to see to.
 
-use crate::config::{SmmuConfig, Version};
-use crate::spec::regs::{Cr0, Cr1, Cr2, Gbpa, StrtabBase, StrtabBaseCfg};
+mod table;
+
+pub use table::Presence;
+use table::{CMDQEN, EVENTQEN, PRIQEN, QUEUE_FIELDS, Row, SMMUEN, TABLE, TABLE_FIELDS, UNMODELLED};
+
+use crate::command::{InvalidationScope, VmidMask};
+use crate::config::SmmuConfig;
+use crate::spec::regs::{Cr0, Cr1, Cr2, Gbpa, Gerror, IrqCtrl, StrtabBase, StrtabBaseCfg};
 
 /// Width of a register or of an access to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,25 +34,17 @@ enum Guard {
     Cr1,
     /// GBPA: accepts a write with Update=1 only.
     Update,
-}
-
-/// One register.
-#[derive(Debug)]
-struct Row {
-    offset: u32,
-    name: &'static str,
-    width: Width,
-    guard: Guard,
-    /// Bits software can write.
-    writable: u64,
-    /// Which field of [`RegisterFile`] holds it.
-    slot: Slot,
+    /// RUN of an ATOS interface, this register itself: set by software while SMMUEN=1 and RUN=0,
+    /// cleared by the SMMU.
+    Run(Slot),
+    /// While RUN of this ATOS interface is set.
+    Busy(Slot),
 }
 
 /// Storage of one register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(usize)]
-enum Slot {
+pub(crate) enum Slot {
     Idr0,
     Idr1,
     Idr2,
@@ -87,80 +83,84 @@ enum Slot {
     PriqIrqCfg0,
     PriqIrqCfg1,
     PriqIrqCfg2,
+    GatosCtrl,
+    GatosSid,
+    GatosAddr,
+    GatosPar,
+    VatosSel,
+    VatosCtrl,
+    VatosSid,
+    VatosAddr,
+    VatosPar,
 }
 
-const SLOTS: usize = Slot::PriqIrqCfg2 as usize + 1;
+const SLOTS: usize = Slot::VatosPar as usize + 1;
 
-const SMMUEN: u32 = 1 << 0;
-const PRIQEN: u32 = 1 << 1;
-const EVENTQEN: u32 = 1 << 2;
-const CMDQEN: u32 = 1 << 3;
 const GBPA_UPDATE: u64 = 1 << 31;
 /// GBPA.SHCFG "use incoming", the neutral value of an otherwise zero register.
 const GBPA_RESET: u64 = 0x1000;
 
-const TABLE_FIELDS: u64 = 0xfc0;
-const QUEUE_FIELDS: u64 = 0x03f;
+/// Where the optional pages begin; [`TABLE`] has the VATOS page first among them.
+const OPTIONAL_PAGES: u32 = 0x2_0000;
+const PAGE: u32 = 0x1_0000;
 
-macro_rules! rows {
-    ($($offset:literal $name:ident $width:ident $slot:ident $guard:expr, $writable:expr;)*) => {
-        &[$(Row {
-            offset: $offset,
-            name: stringify!($name),
-            width: Width::$width,
-            guard: $guard,
-            writable: $writable,
-            slot: Slot::$slot,
-        }),*]
-    };
+/// A register as documentation shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterInfo {
+    /// From the base of page 0. The VATOS page is shown at its first possible place.
+    pub offset: u32,
+    /// Name without `SMMU_`.
+    pub name: &'static str,
+    /// Its width.
+    pub width: Width,
+    /// Bits that software can write on a part with everything.
+    pub writable: u64,
+    /// What keeps it from being written.
+    pub guard: &'static str,
+    /// Which parts have it.
+    pub presence: Presence,
+    /// What it is for.
+    pub summary: &'static str,
 }
 
-const IRQ_ADDR: u64 = 0x00ff_ffff_ffff_fffc;
-const QUEUE_BASE: u64 = 1 << 62 | 0x00ff_ffff_ffff_ffff;
-const QUEUE_INDEX: u64 = 0xf_ffff;
-const OVERFLOW: u64 = 1 << 31;
+impl RegisterInfo {
+    fn of(row: &Row) -> Self {
+        Self {
+            offset: row.offset,
+            name: row.name,
+            width: row.width,
+            writable: row.writable,
+            guard: match row.guard {
+                Guard::ReadOnly => "read-only",
+                Guard::Open => "",
+                Guard::Cr0(SMMUEN) => "SMMUEN=1",
+                Guard::Cr0(PRIQEN) => "PRIQEN=1",
+                Guard::Cr0(EVENTQEN) => "EVENTQEN=1",
+                Guard::Cr0(_) => "CMDQEN=1",
+                Guard::IrqCtrl(0b001) => "GERROR_IRQEN=1",
+                Guard::IrqCtrl(0b010) => "PRIQ_IRQEN=1",
+                Guard::IrqCtrl(_) => "EVENTQ_IRQEN=1",
+                Guard::Cr1 => "TABLE_*: SMMUEN=1; QUEUE_*: any queue enabled",
+                Guard::Update => "Update=0 in the value written",
+                Guard::Run(_) => "SMMUEN=0, or RUN=1",
+                Guard::Busy(_) => "RUN=1",
+            },
+            presence: row.presence,
+            summary: row.summary,
+        }
+    }
+}
 
-/// Every register, ascending by offset; page 1 at +0x10000.
-const TABLE: &[Row] = rows! {
-    0x0000 IDR0 W32 Idr0 Guard::ReadOnly, 0;
-    0x0004 IDR1 W32 Idr1 Guard::ReadOnly, 0;
-    0x0008 IDR2 W32 Idr2 Guard::ReadOnly, 0;
-    0x000c IDR3 W32 Idr3 Guard::ReadOnly, 0;
-    0x0010 IDR4 W32 Idr4 Guard::ReadOnly, 0;
-    0x0014 IDR5 W32 Idr5 Guard::ReadOnly, 0;
-    0x0018 IIDR W32 Iidr Guard::ReadOnly, 0;
-    0x001c AIDR W32 Aidr Guard::ReadOnly, 0;
-    0x0020 CR0 W32 Cr0 Guard::Open, 0x1df;
-    0x0024 CR0ACK W32 Cr0Ack Guard::ReadOnly, 0;
-    0x0028 CR1 W32 Cr1 Guard::Cr1, TABLE_FIELDS | QUEUE_FIELDS;
-    0x002c CR2 W32 Cr2 Guard::Cr0(SMMUEN), 0xf;
-    0x0040 STATUSR W32 Statusr Guard::ReadOnly, 0;
-    0x0044 GBPA W32 Gbpa Guard::Update, 0x801f_3f1f;
-    0x0050 IRQ_CTRL W32 IrqCtrl Guard::Open, 0x7;
-    0x0054 IRQ_CTRLACK W32 IrqCtrlAck Guard::ReadOnly, 0;
-    0x0060 GERROR W32 Gerror Guard::ReadOnly, 0;
-    0x0064 GERRORN W32 Gerrorn Guard::Open, 0x1fd;
-    0x0068 GERROR_IRQ_CFG0 W64 GerrorIrqCfg0 Guard::IrqCtrl(1 << 0), IRQ_ADDR;
-    0x0070 GERROR_IRQ_CFG1 W32 GerrorIrqCfg1 Guard::IrqCtrl(1 << 0), 0xffff_ffff;
-    0x0074 GERROR_IRQ_CFG2 W32 GerrorIrqCfg2 Guard::IrqCtrl(1 << 0), 0x3f;
-    0x0080 STRTAB_BASE W64 StrtabBase Guard::Cr0(SMMUEN), 1 << 62 | 0x00ff_ffff_ffff_ffc0;
-    0x0088 STRTAB_BASE_CFG W32 StrtabBaseCfg Guard::Cr0(SMMUEN), 0x3_07ff;
-    0x0090 CMDQ_BASE W64 CmdqBase Guard::Cr0(CMDQEN), QUEUE_BASE;
-    0x0098 CMDQ_PROD W32 CmdqProd Guard::Open, QUEUE_INDEX;
-    0x009c CMDQ_CONS W32 CmdqCons Guard::Cr0(CMDQEN), 0x7f0f_ffff;
-    0x00a0 EVENTQ_BASE W64 EventqBase Guard::Cr0(EVENTQEN), QUEUE_BASE;
-    0x00b0 EVENTQ_IRQ_CFG0 W64 EventqIrqCfg0 Guard::IrqCtrl(1 << 2), IRQ_ADDR;
-    0x00b8 EVENTQ_IRQ_CFG1 W32 EventqIrqCfg1 Guard::IrqCtrl(1 << 2), 0xffff_ffff;
-    0x00bc EVENTQ_IRQ_CFG2 W32 EventqIrqCfg2 Guard::IrqCtrl(1 << 2), 0x3f;
-    0x00c0 PRIQ_BASE W64 PriqBase Guard::Cr0(PRIQEN), QUEUE_BASE;
-    0x00d0 PRIQ_IRQ_CFG0 W64 PriqIrqCfg0 Guard::IrqCtrl(1 << 1), IRQ_ADDR;
-    0x00d8 PRIQ_IRQ_CFG1 W32 PriqIrqCfg1 Guard::IrqCtrl(1 << 1), 0xffff_ffff;
-    0x00dc PRIQ_IRQ_CFG2 W32 PriqIrqCfg2 Guard::IrqCtrl(1 << 1), 0x8000_003f;
-    0x100a8 EVENTQ_PROD W32 EventqProd Guard::Cr0(EVENTQEN), OVERFLOW | QUEUE_INDEX;
-    0x100ac EVENTQ_CONS W32 EventqCons Guard::Open, OVERFLOW | QUEUE_INDEX;
-    0x100c8 PRIQ_PROD W32 PriqProd Guard::Cr0(PRIQEN), OVERFLOW | QUEUE_INDEX;
-    0x100cc PRIQ_CONS W32 PriqCons Guard::Open, OVERFLOW | QUEUE_INDEX;
-};
+/// Every register of the Non-secure interface, ascending by offset.
+pub fn registers() -> Vec<RegisterInfo> {
+    let mut all: Vec<_> = TABLE
+        .iter()
+        .chain(UNMODELLED)
+        .map(RegisterInfo::of)
+        .collect();
+    all.sort_by_key(|register| register.offset);
+    all
+}
 
 /// Name of the register at `offset`, if there is one.
 pub fn register_name(offset: u32) -> Option<&'static str> {
@@ -196,45 +196,66 @@ fn row_at(offset: u32) -> Option<&'static Row> {
     (offset - row.offset < bytes).then_some(row)
 }
 
+/// What a write did that the device has to act upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// Nothing of the kind.
+    Stored,
+    /// CR0, and so CR0ACK, which was this before.
+    Cr0(Cr0),
+}
+
 /// Values of all registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterFile {
     values: [u64; SLOTS],
+    /// Bit n: the part has the register in slot n.
+    present: u64,
     /// Writable bits that exist on this part, where features decide.
     cr0_writable: u32,
     cr2_writable: u32,
-    /// Writes to guarded registers are ignored from SMMUv3.2 on; before, they are CONSTRAINED
-    /// UNPREDICTABLE and ignored here too (deviations.md D7).
-    version: Version,
+    irq_writable: u32,
+    gerror_writable: u32,
+    /// IDR2.BA_VATOS.
+    vatos_page: u32,
+}
+
+/// Union of the bits whose feature the part has.
+fn bits(fields: &[(bool, u32)]) -> u32 {
+    let present = fields.iter().filter(|(present, _)| *present);
+    present.fold(0, |all, (_, bits)| all | bits)
 }
 
 impl RegisterFile {
     /// Registers of a part after reset. Values the architecture leaves UNKNOWN are zero.
     pub fn new(config: &SmmuConfig) -> Self {
         let ids = config.id_registers();
-        let cr0 = [
-            (true, SMMUEN | EVENTQEN | CMDQEN),
-            (config.pri, PRIQEN),
-            (config.ats, 1 << 4),
-            (config.vmw, 7 << 6),
-        ];
-        let cr2 = [
-            (true, 1 << 1),
-            (config.hyp, 1 << 0),
-            (config.btm, 1 << 2),
-            (config.atsrecerr, 1 << 3),
-        ];
-        let bits = |fields: &[(bool, u32)]| {
-            fields
-                .iter()
-                .filter(|(present, _)| *present)
-                .fold(0, |all, (_, bits)| all | bits)
-        };
+        let rows = TABLE.iter().filter(|row| row.presence.holds(config));
         let mut file = Self {
             values: [0; SLOTS],
-            cr0_writable: bits(&cr0),
-            cr2_writable: bits(&cr2),
-            version: config.version,
+            present: rows
+                .filter_map(|row| row.slot)
+                .fold(0, |present, slot| present | 1 << slot as usize),
+            cr0_writable: bits(&[
+                (true, SMMUEN | EVENTQEN | CMDQEN),
+                (config.pri, PRIQEN),
+                (config.ats, 1 << 4),
+                (config.vmw, 7 << 6),
+            ]),
+            cr2_writable: bits(&[
+                (true, 1 << 1),
+                (config.hyp, 1 << 0),
+                (config.btm, 1 << 2),
+                (config.atsrecerr, 1 << 3),
+            ]),
+            irq_writable: bits(&[(true, 0b101), (config.pri, 0b010)]),
+            gerror_writable: bits(&[
+                (true, 1 << 8 | 1 << 2 | 1 << 0),
+                (config.pri, 1 << 3),
+                (config.msi, 1 << 7 | 1 << 5 | 1 << 4),
+                (config.msi && config.pri, 1 << 6),
+            ]),
+            vatos_page: OPTIONAL_PAGES + u32::from(config.ba_vatos) * PAGE,
         };
         for (slot, value) in [
             (Slot::Idr0, ids.idr0),
@@ -250,12 +271,19 @@ impl RegisterFile {
         file
     }
 
-    fn get(&self, slot: Slot) -> u64 {
+    #[inline]
+    pub(crate) fn get(&self, slot: Slot) -> u64 {
         self.values[slot as usize]
     }
 
-    fn get32(&self, slot: Slot) -> u32 {
+    #[inline]
+    pub(crate) fn get32(&self, slot: Slot) -> u32 {
         self.get(slot) as u32
+    }
+
+    /// Writes as the SMMU itself does, guards aside.
+    pub(crate) fn set(&mut self, slot: Slot, value: u64) {
+        self.values[slot as usize] = value;
     }
 
     /// CR0 as it has taken effect: CR0ACK.
@@ -282,6 +310,33 @@ impl RegisterFile {
         Gbpa::from(self.get32(Slot::Gbpa))
     }
 
+    /// IRQ_CTRL as it has taken effect.
+    pub fn irq_ctrl(&self) -> IrqCtrl {
+        IrqCtrl::from(self.get32(Slot::IrqCtrlAck))
+    }
+
+    /// The errors that are active: bits in which GERROR and GERRORN differ.
+    pub fn active_errors(&self) -> Gerror {
+        Gerror::from(self.get32(Slot::Gerror) ^ self.get32(Slot::Gerrorn))
+    }
+
+    /// Activates the error at `bit`; false if it was active already.
+    pub(crate) fn activate_error(&mut self, bit: u32) -> bool {
+        let inactive = u32::from(self.active_errors()) >> bit & 1 == 0;
+        if inactive {
+            self.values[Slot::Gerror as usize] ^= 1 << bit;
+        }
+        inactive
+    }
+
+    /// What CR0 and CR2 say about the reach of TLB invalidation.
+    pub fn invalidation_scope(&self) -> InvalidationScope {
+        InvalidationScope {
+            vmid_mask: VmidMask::from_vmw(self.cr0().vmw()),
+            e2h: self.cr2().e2h(),
+        }
+    }
+
     /// STRTAB_BASE.
     #[inline]
     pub fn strtab_base(&self) -> StrtabBase {
@@ -292,6 +347,20 @@ impl RegisterFile {
     #[inline]
     pub fn strtab_base_cfg(&self) -> StrtabBaseCfg {
         StrtabBaseCfg::from(self.get32(Slot::StrtabBaseCfg))
+    }
+
+    /// The row of a register this part has; the VATOS page is where IDR2 says.
+    fn row(&self, offset: u32) -> Option<(&'static Row, Slot, u32)> {
+        let offset = if offset < OPTIONAL_PAGES {
+            offset
+        } else {
+            let inside = offset.checked_sub(self.vatos_page)?;
+            (inside < PAGE).then_some(OPTIONAL_PAGES + inside)?
+        };
+        let row = row_at(offset)?;
+        let slot = row.slot?;
+        let present = self.present >> slot as usize & 1 != 0;
+        present.then_some((row, slot, offset - row.offset))
     }
 
     /// Reads `width` at `offset`. Unaligned accesses and undefined offsets read as zero; a 64-bit
@@ -307,80 +376,97 @@ impl RegisterFile {
     }
 
     fn read_half(&self, offset: u32) -> u64 {
-        row_at(offset).map_or(0, |row| {
-            self.get(row.slot) >> (8 * (offset - row.offset)) & 0xffff_ffff
+        self.row(offset).map_or(0, |(_, slot, byte)| {
+            self.get(slot) >> (8 * byte) & 0xffff_ffff
         })
     }
 
     /// Writes `width` at `offset`. Unaligned accesses, undefined offsets and read-only registers
-    /// ignore it; so do guarded registers while their guard is set.
-    pub fn write(&mut self, offset: u32, width: Width, value: u64) {
+    /// ignore it; so do guarded registers while their guard is set, before SMMUv3.2 too
+    /// (deviations.md D7).
+    pub(crate) fn write(&mut self, offset: u32, width: Width, value: u64) -> Written {
         match width {
             Width::W64 if offset.is_multiple_of(8) => {
-                let row = row_at(offset).filter(|row| row.width == Width::W64);
-                if let Some(row) = row {
-                    self.write_bits(row, u64::MAX, value);
-                } else {
-                    self.write_half(offset, value);
-                    self.write_half(offset + 4, value >> 32);
+                match self.row(offset).filter(|(row, ..)| row.width == Width::W64) {
+                    Some((row, slot, _)) => self.write_bits(row, slot, u64::MAX, value),
+                    None => {
+                        // At most one of two neighbours is CR0.
+                        let first = self.write_half(offset, value);
+                        let second = self.write_half(offset + 4, value >> 32);
+                        if first == Written::Stored {
+                            second
+                        } else {
+                            first
+                        }
+                    }
                 }
             }
             Width::W32 if offset.is_multiple_of(4) => self.write_half(offset, value),
-            _ => {}
+            _ => Written::Stored,
         }
     }
 
-    fn write_half(&mut self, offset: u32, value: u64) {
-        if let Some(row) = row_at(offset) {
-            let shift = 8 * (offset - row.offset);
-            self.write_bits(row, 0xffff_ffff << shift, (value & 0xffff_ffff) << shift);
+    fn write_half(&mut self, offset: u32, value: u64) -> Written {
+        match self.row(offset) {
+            Some((row, slot, byte)) => {
+                let shift = 8 * byte;
+                let (mask, value) = (0xffff_ffff << shift, (value & 0xffff_ffff) << shift);
+                self.write_bits(row, slot, mask, value)
+            }
+            None => Written::Stored,
         }
+    }
+
+    /// Bits of a register that may be written now.
+    fn writable(&self, row: &Row, slot: Slot, value: u64) -> u64 {
+        let enabled = self.get32(Slot::Cr0) | self.get32(Slot::Cr0Ack);
+        let running = |run: Slot| self.get(run) & 1 != 0;
+        let free = |blocked: bool, bits: u64| if blocked { 0 } else { bits };
+        let unguarded = match row.guard {
+            Guard::ReadOnly => 0,
+            Guard::Open => row.writable,
+            Guard::Cr0(bits) => free(enabled & bits != 0, row.writable),
+            Guard::IrqCtrl(bits) => free(self.get32(Slot::IrqCtrl) & bits != 0, row.writable),
+            Guard::Cr1 => {
+                let queues = PRIQEN | EVENTQEN | CMDQEN;
+                free(enabled & SMMUEN != 0, TABLE_FIELDS)
+                    | free(enabled & queues != 0, QUEUE_FIELDS)
+            }
+            // The update takes effect at once, so that Update reads as 0 again.
+            Guard::Update => free(value & GBPA_UPDATE == 0, row.writable & !GBPA_UPDATE),
+            Guard::Run(run) => free(
+                running(run) || !self.cr0().smmuen() || value & 1 == 0,
+                row.writable,
+            ),
+            Guard::Busy(run) => free(running(run), row.writable),
+        };
+        unguarded
+            & match slot {
+                Slot::Cr0 => self.cr0_writable.into(),
+                Slot::Cr2 => self.cr2_writable.into(),
+                Slot::IrqCtrl => self.irq_writable.into(),
+                Slot::Gerrorn => self.gerror_writable.into(),
+                _ => u64::MAX,
+            }
     }
 
     /// Writes the bits of `value` that `mask` selects, as far as the register lets them.
-    fn write_bits(&mut self, row: &Row, mask: u64, value: u64) {
-        let enabled = self.get32(Slot::Cr0) | self.get32(Slot::Cr0Ack);
-        let writable = match row.guard {
-            Guard::ReadOnly => 0,
-            Guard::Open => row.writable,
-            Guard::Cr0(bits) if enabled & bits != 0 => 0,
-            Guard::IrqCtrl(bits) if self.get32(Slot::IrqCtrl) & bits != 0 => 0,
-            Guard::Cr0(_) | Guard::IrqCtrl(_) => row.writable,
-            Guard::Cr1 => {
-                let queues = PRIQEN | EVENTQEN | CMDQEN;
-                let tables = if enabled & SMMUEN == 0 {
-                    TABLE_FIELDS
-                } else {
-                    0
-                };
-                let queues = if enabled & queues == 0 {
-                    QUEUE_FIELDS
-                } else {
-                    0
-                };
-                tables | queues
-            }
-            Guard::Update if value & GBPA_UPDATE == 0 => 0,
-            // The update takes effect at once, so that Update reads as 0 again.
-            Guard::Update => row.writable & !GBPA_UPDATE,
-        };
-        let writable = mask
-            & match row.slot {
-                Slot::Cr2 => writable & u64::from(self.cr2_writable),
-                _ => writable,
-            };
-        let slot = &mut self.values[row.slot as usize];
-        *slot = *slot & !writable | value & writable;
-        // Enables take effect within the write; reserved bits are not acknowledged.
-        match row.slot {
+    fn write_bits(&mut self, row: &Row, slot: Slot, mask: u64, value: u64) -> Written {
+        let before = self.cr0();
+        let writable = mask & self.writable(row, slot, value);
+        let stored = &mut self.values[slot as usize];
+        *stored = *stored & !writable | value & writable;
+        // Enables take effect within the write.
+        match slot {
             Slot::Cr0 => {
-                self.values[Slot::Cr0Ack as usize] =
-                    self.get(Slot::Cr0) & u64::from(self.cr0_writable);
+                self.values[Slot::Cr0Ack as usize] = self.get(Slot::Cr0);
+                Written::Cr0(before)
             }
             Slot::IrqCtrl => {
                 self.values[Slot::IrqCtrlAck as usize] = self.get(Slot::IrqCtrl);
+                Written::Stored
             }
-            _ => {}
+            _ => Written::Stored,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::attr::Attributes;
 use crate::fault::Fault;
 use crate::ids::{StreamId, SubstreamId};
 use crate::spec::event::Event;
+use crate::stall::StallId;
 
 /// What a transaction does to memory (IHI 0070 §3.22, §13.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,6 +84,17 @@ pub struct Transaction {
     pub pnu: Privilege,
     /// Incoming memory attributes.
     pub attributes: Attributes,
+    /// Whether the device wants the access, or guesses that it will.
+    pub speculation: Speculation,
+}
+
+/// Whether an access is wanted for sure (IHI 0070 §3.14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Speculation {
+    /// It is.
+    Demand,
+    /// It may not be: it never stalls, records nothing, and a write aborts.
+    Speculative,
 }
 
 impl Transaction {
@@ -97,6 +109,7 @@ impl Transaction {
             ind: InstructionOrData::Data,
             pnu: Privilege::Unprivileged,
             attributes: Attributes::DEFAULT,
+            speculation: Speculation::Demand,
         }
     }
 
@@ -136,6 +149,14 @@ impl Transaction {
         self
     }
 
+    /// The same as a guess of the device.
+    #[inline]
+    #[must_use]
+    pub fn speculative(mut self) -> Self {
+        self.speculation = Speculation::Speculative;
+        self
+    }
+
     /// The same with incoming memory attributes.
     #[inline]
     #[must_use]
@@ -158,6 +179,8 @@ pub enum Path {
     Stage2,
     /// Stage 1 then stage 2.
     Nested,
+    /// The endpoint had the address translated by ATS.
+    AtsTranslated,
 }
 
 /// A transaction that goes on to memory.
@@ -203,14 +226,18 @@ pub enum Outcome {
         /// The record for the event queue, unless recording is suppressed.
         event: Option<Event>,
     },
-    /// It waits for software (CD.S or STE.S2S). The record has Stall=1; STAG is for the stall
-    /// buffer to assign, 0 here.
+    /// It waits for software (CD.S or STE.S2S). The record has Stall=1 and its STAG.
     Stalled {
+        /// Which it is among those that wait, for [`crate::Smmu::take_resolved`]. `None` from
+        /// [`crate::Smmu::translate_cold`], which keeps no transaction; STAG is 0 then.
+        id: Option<StallId>,
         /// Why.
         fault: Fault,
         /// The record for the event queue.
         event: Event,
     },
+    /// It would have to wait, and the stall buffer is full: to be presented again later.
+    Refused,
     /// A hint that could not be carried out and was dropped without a fault.
     Dropped,
 }
@@ -231,7 +258,7 @@ impl Outcome {
         match self {
             Self::Terminated { event, .. } => event.as_ref(),
             Self::Stalled { event, .. } => Some(event),
-            Self::Translated(_) | Self::Dropped => None,
+            Self::Translated(_) | Self::Dropped | Self::Refused => None,
         }
     }
 
@@ -241,7 +268,7 @@ impl Outcome {
         match self {
             Self::Terminated { fault, .. } => fault.as_ref(),
             Self::Stalled { fault, .. } => Some(fault),
-            Self::Translated(_) | Self::Dropped => None,
+            Self::Translated(_) | Self::Dropped | Self::Refused => None,
         }
     }
 }

@@ -4,14 +4,18 @@
 //! VA to its output, each of its descriptors located through stage 2 when nested; `nested` joins
 //! them into the translation of one transaction.
 
+mod lookaside;
 mod nested;
 pub mod params;
 mod stage1;
 mod stage2;
 
-pub(crate) use nested::Walked;
+pub(crate) use lookaside::{Lookaside, TableFound};
+pub(crate) use nested::{Leaves, Walked};
+pub(crate) use stage1::Stage1Leaf;
 pub use stage1::{Half, Stage1};
 pub use stage2::Stage2;
+pub(crate) use stage2::Stage2Leaf;
 
 use crate::addr::{Ipa, Pa};
 use crate::mem::{BusAbort, BusResult, PhysMem};
@@ -43,10 +47,11 @@ impl Attempts {
     }
 }
 
-/// Memory and the eyes on it, for the length of one translation.
-pub(crate) struct Walker<'a, M: ?Sized, O: ?Sized> {
+/// Memory, the eyes on it and what is remembered of it, for the length of one translation.
+pub(crate) struct Walker<'a, M: ?Sized, O: ?Sized, C> {
     pub(crate) mem: &'a mut M,
     pub(crate) observer: &'a mut O,
+    pub(crate) cache: C,
 }
 
 /// Where a descriptor or structure is, and why it is wanted.
@@ -109,7 +114,7 @@ fn swapped(word: u64) -> u64 {
     word.swap_bytes()
 }
 
-impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside> Walker<'_, M, O, C> {
     /// Reads a 64-bit level-1 structure, always little-endian.
     pub(crate) fn read_word(&mut self, place: Place) -> BusResult<u64> {
         self.read(place, Order::AsIs)
@@ -140,6 +145,15 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                 Err(abort)
             }
         }
+    }
+
+    /// Shows the observer what the caches did.
+    #[inline(always)]
+    fn report(&mut self) {
+        let Self {
+            observer, cache, ..
+        } = self;
+        cache.report(|event| observer.cache(event));
     }
 
     /// Replaces the descriptor `old` by `new`; false if it was no longer `old`.

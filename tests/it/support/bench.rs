@@ -303,7 +303,8 @@ impl Bench {
             }
         }
         let mut memory = AbortInjector::new(self.ram.port(), self.aborts.iter().cloned());
-        self.smmu().translate(&mut memory, transaction, observer)
+        self.smmu()
+            .translate_cold(&mut memory, transaction, observer)
     }
 
     pub(crate) fn access(&self, kind: AccessKind, address: u64) -> Outcome {

@@ -26,7 +26,7 @@ use smmu::config::{Httu, SmmuConfig, StallModel, TableEndianness, Version};
 use smmu::ids::{StreamId, SubstreamId};
 use smmu::mem::{AccessClass, BusAbort, BusResult, PhysMem};
 use smmu::regfile::Width;
-use smmu::transaction::{AccessKind, InstructionOrData, Privilege};
+use smmu::transaction::{AccessKind, InstructionOrData, Privilege, Speculation};
 use smmu::{Smmu, Transaction};
 
 /// SplitMix64: small, fast, and the same on every machine.
@@ -376,6 +376,7 @@ pub(crate) fn transaction(
             InstructionOrData::Instruction,
         ]),
         pnu: rng.pick(&[Privilege::Unprivileged, Privilege::Privileged]),
+        speculation: Speculation::Demand,
         attributes: if rng.once_in(3) {
             Attributes::DEFAULT
         } else {

@@ -113,6 +113,32 @@ impl Cacheability {
         Self(policy as u8 | hints.0)
     }
 
+    /// As one nibble of a MAIR attribute. A policy that neither allocates on reads nor on writes is
+    /// never transient, as [`Self::consistent`] leaves it.
+    const fn to_mair_nibble(self) -> u8 {
+        let policy = match self.0 & Self::POLICY {
+            0 => return 0b0100,
+            wt if wt == Policy::WriteThrough as u8 => 0b0000,
+            _ => 0b0100,
+        };
+        let transient = if self.0 & Self::TRANSIENT != 0 {
+            0
+        } else {
+            0b1000
+        };
+        let read = if self.0 & Self::READ_ALLOCATE != 0 {
+            2
+        } else {
+            0
+        };
+        let write = if self.0 & Self::WRITE_ALLOCATE != 0 {
+            1
+        } else {
+            0
+        };
+        transient | policy | read | write
+    }
+
     /// Allocation hints alone, for [`Self::with_hints_of`].
     pub(super) const fn hints(read: bool, write: bool, transient: bool) -> Self {
         let mut hints = 0;
@@ -260,6 +286,17 @@ impl MemoryType {
     #[inline]
     pub fn from_mair(byte: u8) -> Self {
         MAIR[usize::from(byte)]
+    }
+
+    /// The MAIR attribute that means this type: the inverse of [`Self::from_mair`] for types whose
+    /// hints are consistent.
+    pub fn to_mair(self) -> u8 {
+        match self.kind() {
+            MemoryKind::Device(device) => (device as u8) << 2,
+            MemoryKind::Normal { inner, outer } => {
+                outer.to_mair_nibble() << 4 | inner.to_mair_nibble()
+            }
+        }
     }
 
     const fn decode_mair(byte: u8) -> Self {

@@ -138,6 +138,16 @@ pub struct Stage2Attributes {
     pub shareability: Shareability,
 }
 
+/// What leaves stage 1 as it is.
+impl Default for Stage2Attributes {
+    fn default() -> Self {
+        Self {
+            memory: Stage2Memory::Combine(Stage2Type::WRITE_BACK),
+            shareability: Shareability::NonShareable,
+        }
+    }
+}
+
 impl Stage2Attributes {
     /// Whether the page is Device memory: such a page may not hold tables under STE.S2PTW.
     #[inline]

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::cache::CacheError;
+
 use super::{PS_BITS, SmmuConfig, StallModel, TTF_AARCH64, Version};
 use crate::spec::regs::{Idr0, Idr1, Idr3, Idr5};
 
@@ -9,6 +11,9 @@ use crate::spec::regs::{Idr0, Idr1, Idr3, Idr5};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
+    /// A cache has an impossible shape.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// An ID register field holds a reserved encoding.
     #[error("{field} = {value:#x} is a reserved encoding")]
     Reserved {

@@ -56,6 +56,7 @@ pub fn resolve_cd(
     Ok(Stage1 {
         halves: [lower, upper],
         asid: Asid::new(dw0.asid()),
+        aset: dw0.aset(),
         affd: dw0.affd(),
         ha,
         regime: Stage1Regime {

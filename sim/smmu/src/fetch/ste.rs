@@ -1,15 +1,17 @@
 //! The STE: which ones are illegal, and what a legal one means (IHI 0070 §5.2).
 
-use super::{CdTable, CdTableFormat, DefaultSubstream, StreamAction, StreamContext, StreamWorld};
+use super::{
+    CdTable, CdTableFormat, DefaultSubstream, Eats, Ppar, StreamAction, StreamContext, StreamWorld,
+};
 use crate::attr::{NoTagAccess, Overrides, Shareability};
 use crate::config::{Httu, SmmuConfig, StallModel, TableEndianness};
 use crate::fault::{Broken, Disposition, IllegalSte};
 use crate::ids::Vmid;
 use crate::perm::{DirtyState, ExecuteNever};
-use crate::smmu::{instcfg, privcfg};
 use crate::spec::regs::Cr2;
 use crate::spec::ste::Ste;
 use crate::transaction::Response;
+use crate::translate::{instcfg, privcfg};
 use crate::walk::Stage2;
 use crate::walk::params::{IllegalTable, StartLevel, TableFields, TableParams};
 
@@ -62,9 +64,26 @@ pub fn resolve_ste(ste: &Ste, config: &SmmuConfig, cr2: Cr2) -> Result<StreamCon
             },
         }
     });
+    let world = form.world(ste, config, cr2);
     Ok(StreamContext {
         action: form.action,
-        world: form.world(ste, config, cr2),
+        world,
+        vmid: if config.s2p && world == StreamWorld::El1 {
+            Vmid::new(dw2.s2vmid())
+        } else {
+            Vmid::new(0)
+        },
+        eats: match dw1.eats() {
+            _ if !config.ats || form.action != StreamAction::Translate => Eats::Disabled,
+            1 => Eats::Full,
+            2 => Eats::SplitStage,
+            _ => Eats::Disabled,
+        },
+        ppar: if dw1.ppar() {
+            Ppar::WithPasid
+        } else {
+            Ppar::WithoutPasid
+        },
         overrides: if config.attr_types_ovr {
             Overrides::from_fields(
                 dw1.mtcfg(),

@@ -8,7 +8,8 @@ use crate::addr::Pa;
 /// Which accesses to abort. Every field that is set must match; a rule with none set matches all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AbortRule {
-    /// Only accesses whose 8-byte word (64 bytes for a whole structure) meets this byte range.
+    /// Only accesses whose word (8 bytes, 4 for a message, 64 for a whole structure) meets this
+    /// byte range.
     pub range: Option<RangeInclusive<u64>>,
     /// Only accesses of this class.
     pub class: Option<AccessClass>,
@@ -100,6 +101,11 @@ impl<M: PhysMem> PhysMem for AbortInjector<M> {
     fn write64(&mut self, pa: Pa, value: u64, class: AccessClass) -> BusResult<()> {
         self.admit(pa, 8, class)?;
         self.inner.write64(pa, value, class)
+    }
+
+    fn write32(&mut self, pa: Pa, value: u32, class: AccessClass) -> BusResult<()> {
+        self.admit(pa, 4, class)?;
+        self.inner.write32(pa, value, class)
     }
 
     fn compare_exchange64(

@@ -1,6 +1,6 @@
 //! Both stages joined: the translation of one transaction whose configuration is known.
 
-use super::{Stage1, Stage2, Walker};
+use super::{Lookaside, Stage1, Stage1Leaf, Stage2, Stage2Leaf, Walker};
 use crate::addr::{Iova, Ipa, Pa};
 use crate::attr::Attributes;
 use crate::fault::Raised;
@@ -18,7 +18,14 @@ pub(crate) struct Walked {
     pub(crate) kind: AccessKind,
 }
 
-impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+/// The leaves a translation went through, for a cache to remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaves {
+    pub(crate) stage1: Option<Stage1Leaf>,
+    pub(crate) stage2: Option<Stage2Leaf>,
+}
+
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside> Walker<'_, M, O, C> {
     /// Stage 1 only.
     #[inline(always)]
     pub(crate) fn walk_stage1(
@@ -27,14 +34,19 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         input: Iova,
         request: Request,
         incoming: Attributes,
-    ) -> Result<Walked, Raised> {
+    ) -> Result<(Walked, Leaves), Raised> {
         let leaf = self.stage1(s1, None, input, request)?;
-        Ok(Walked {
+        let walked = Walked {
             pa: Pa::new(leaf.output),
             attributes: leaf.attributes.with_input_hints(incoming),
             span_log2: leaf.span_log2,
             kind: leaf.kind,
-        })
+        };
+        let leaves = Leaves {
+            stage1: Some(leaf),
+            stage2: None,
+        };
+        Ok((walked, leaves))
     }
 
     /// Stage 2 only: the input is the IPA.
@@ -45,16 +57,21 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         input: Iova,
         request: Request,
         incoming: Attributes,
-    ) -> Result<Walked, Raised> {
+    ) -> Result<(Walked, Leaves), Raised> {
         let leaf = self
             .stage2(s2, Ipa::new(input.get()), Purpose::Input, request)
             .map_err(|cause| Raised::of_stage(cause, s2.disposition))?;
-        Ok(Walked {
+        let walked = Walked {
             pa: leaf.pa,
             attributes: incoming.combine_stage2(s2.attributes(leaf.descriptor)),
             span_log2: leaf.span_log2,
             kind: leaf.kind,
-        })
+        };
+        let leaves = Leaves {
+            stage1: None,
+            stage2: Some(leaf),
+        };
+        Ok((walked, leaves))
     }
 
     /// Stage 1, then stage 2 of its output.
@@ -66,7 +83,7 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         input: Iova,
         request: Request,
         incoming: Attributes,
-    ) -> Result<Walked, Raised> {
+    ) -> Result<(Walked, Leaves), Raised> {
         let first = self.stage1(s1, Some(s2), input, request)?;
         let request = Request {
             kind: first.kind,
@@ -76,11 +93,16 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
             .stage2(s2, Ipa::new(first.output), Purpose::Input, request)
             .map_err(|cause| Raised::of_stage(cause, s2.disposition))?;
         let stage1 = first.attributes.with_input_hints(incoming);
-        Ok(Walked {
+        let walked = Walked {
             pa: second.pa,
             attributes: stage1.combine_stage2(s2.attributes(second.descriptor)),
             span_log2: first.span_log2.min(second.span_log2),
             kind: second.kind,
-        })
+        };
+        let leaves = Leaves {
+            stage1: Some(first),
+            stage2: Some(second),
+        };
+        Ok((walked, leaves))
     }
 }

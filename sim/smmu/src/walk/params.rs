@@ -207,6 +207,18 @@ impl TableParams {
         }
     }
 
+    /// A walk that goes on at the table at `next`, which a descriptor of `level` pointed to.
+    #[inline(always)]
+    pub(super) fn resume(&self, next: u64, level: i8) -> Cursor {
+        let level = level + 1;
+        Cursor {
+            table: next,
+            index_mask: self.index_mask,
+            lsb: lsb_of(self.granule_log2, level),
+            level,
+        }
+    }
+
     /// Whether the tables resolve `input`.
     #[inline(always)]
     pub(super) fn resolves(&self, input: u64) -> bool {
@@ -432,4 +444,15 @@ impl TableFields {
 #[inline]
 fn lsb_of(granule_log2: GranuleLog2, level: i8) -> u8 {
     granule_log2 + (granule_log2 - 3) * level.abs_diff(3)
+}
+
+/// log2 of the number of descriptors that a Contiguous bit at `level` joins; 0 where the bit has no
+/// meaning (DDI 0487 §D8.6.1).
+pub(crate) fn contiguous_log2(granule_log2: GranuleLog2, level: i8) -> u8 {
+    match (granule_log2, level) {
+        (12, 1..=3) => 4,
+        (14, 2) | (16, 2 | 3) => 5,
+        (14, 3) => 7,
+        _ => 0,
+    }
 }

@@ -1,7 +1,7 @@
 //! Stage 1: VA to IPA under a stage 2, or to PA without one.
 
 use super::params::{Step, TableParams};
-use super::{Attempts, Order, Place, Stage2, Walker};
+use super::{Attempts, Lookaside, Order, Place, Stage2, TableFound, Walker};
 use crate::addr::{Iova, Ipa, Pa};
 use crate::attr::{Attributes, MemoryType, Shareability};
 use crate::fault::{Cause, Class, Disposition, Raised, Site, Stage};
@@ -29,6 +29,18 @@ pub struct Half {
     pub sh: Option<Shareability>,
 }
 
+impl Half {
+    /// What translations of `input` are looked up by: with TBI the top byte follows bit 55.
+    #[inline(always)]
+    pub(crate) fn key(&self, input: u64) -> u64 {
+        if self.tbi {
+            ((input << 8) as i64 >> 8) as u64
+        } else {
+            input
+        }
+    }
+}
+
 /// Stage 1 of a stream or substream, from a legal CD: effective values only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stage1 {
@@ -36,6 +48,8 @@ pub struct Stage1 {
     pub halves: [Half; 2],
     /// CD.ASID.
     pub asid: Asid,
+    /// CD.ASET: which set of global translations the context uses.
+    pub aset: bool,
     /// CD.AFFD: a clear Access flag does not fault.
     pub affd: bool,
     /// CD.HA: hardware sets the Access flag.
@@ -59,6 +73,14 @@ pub(crate) struct Stage1Leaf {
     pub(crate) span_log2: u8,
     /// What is carried out.
     pub(crate) kind: AccessKind,
+    /// The leaf descriptor.
+    pub(crate) descriptor: u64,
+    /// Restrictions of the Table descriptors passed.
+    pub(crate) hierarchical: u64,
+    /// Level of the leaf.
+    pub(crate) level: i8,
+    /// log2 of the granule.
+    pub(crate) granule_log2: u8,
 }
 
 fn site(level: i8) -> Site {
@@ -78,12 +100,7 @@ impl Stage1 {
         let bit55 = input >> 55 & 1;
         let half = &self.halves[bit55 as usize];
         let tables = half.tables.as_ref()?;
-        // With TBI the top byte follows bit 55.
-        let extended = if half.tbi {
-            ((input << 8) as i64 >> 8) as u64
-        } else {
-            input
-        };
+        let extended = half.key(input);
         let top = match (self.regime.has_unprivileged, half.tbi) {
             // Two ranges: the upper one grows down from the top.
             (true, _) => extended ^ bit55.wrapping_neg(),
@@ -97,6 +114,12 @@ impl Stage1 {
             return None;
         }
         Some((half, tables))
+    }
+
+    /// The half of the VA space `input` is in.
+    #[inline(always)]
+    pub(crate) fn half(&self, input: u64) -> &Half {
+        &self.halves[(input >> 55 & 1) as usize]
     }
 
     #[inline(always)]
@@ -113,7 +136,7 @@ impl Stage1 {
     /// Checks a leaf in the architecture's order: address size, Access flag, permission. Gives what
     /// is carried out and the descriptor as it must be afterwards.
     #[inline(always)]
-    fn admit(
+    pub(crate) fn admit(
         &self,
         descriptor: u64,
         output: u64,
@@ -155,7 +178,7 @@ impl Stage1 {
     }
 }
 
-impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside> Walker<'_, M, O, C> {
     /// Translates `input` by stage 1, each descriptor located through `s2` if there is one.
     #[inline(always)]
     pub(crate) fn stage1(
@@ -201,10 +224,15 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         request: Request,
     ) -> Result<Stage1Leaf, Raised> {
         let raise = |cause| Raised::of_stage(cause, s1.disposition);
+        let key = half.key(input.get());
         let mut attempts = Attempts::new();
         'restart: loop {
-            let mut cursor = tables.start();
-            let mut hierarchical = 0;
+            let found = self.cache.stage1_table(key);
+            self.report();
+            let (mut cursor, mut hierarchical) = match found {
+                Some(found) => (tables.resume(found.next, found.level), found.hierarchical),
+                None => (tables.start(), 0),
+            };
             loop {
                 let level = cursor.level;
                 let place = self.locate(s2, level, cursor.descriptor_address(input.get()))?;
@@ -234,6 +262,13 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                             }
                         }
                         hierarchical |= descriptor;
+                        let found = TableFound {
+                            next,
+                            hierarchical: hierarchical & HIERARCHICAL_MASK,
+                            level,
+                        };
+                        self.cache.fill_stage1_table(key, cursor.lsb, tables, found);
+                        self.report();
                         cursor.descend(tables, next);
                     }
                     Step::Leaf(address) => {
@@ -257,6 +292,10 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                             attributes: s1.attributes(half, new),
                             span_log2: cursor.lsb,
                             kind,
+                            descriptor: new,
+                            hierarchical: restrictions,
+                            level,
+                            granule_log2: tables.granule_log2(),
                         });
                     }
                     Step::Invalid => return Err(raise(Cause::Translation(site(level)))),

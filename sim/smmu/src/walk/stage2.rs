@@ -1,7 +1,7 @@
 //! Stage 2: IPA to PA.
 
 use super::params::{Step, TableParams};
-use super::{Attempts, Order, Place, Walker};
+use super::{Attempts, Lookaside, Order, Place, TableFound, Walker};
 use crate::addr::{Ipa, Pa};
 use crate::attr::{
     ForcedType, NoTagAccess, Shareability, Stage2Attributes, Stage2Memory, Stage2Type,
@@ -53,6 +53,10 @@ pub(crate) struct Stage2Leaf {
     pub(crate) span_log2: u8,
     /// What is carried out.
     pub(crate) kind: AccessKind,
+    /// Level of the leaf.
+    pub(crate) level: i8,
+    /// log2 of the granule.
+    pub(crate) granule_log2: u8,
 }
 
 impl Stage2 {
@@ -73,7 +77,7 @@ impl Stage2 {
     }
 
     #[inline(always)]
-    fn site(purpose: Purpose, ipa: Ipa, level: i8) -> Site {
+    pub(crate) fn site(purpose: Purpose, ipa: Ipa, level: i8) -> Site {
         Site {
             stage: Stage::Stage2,
             class: Class::of(purpose),
@@ -83,7 +87,7 @@ impl Stage2 {
     }
 }
 
-impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
+impl<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside> Walker<'_, M, O, C> {
     /// Translates `ipa` for an access that needs `request`, on the way to `purpose`.
     #[inline(always)]
     pub(crate) fn stage2(
@@ -93,6 +97,16 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         purpose: Purpose,
         request: Request,
     ) -> Result<Stage2Leaf, Cause> {
+        let found = self.cache.stage2(ipa);
+        self.report();
+        if let Some(leaf) = found {
+            let site = Stage2::site(purpose, ipa, leaf.level);
+            let (kind, new) = s2.admit(leaf.descriptor, leaf.pa.get(), site, request)?;
+            // A descriptor that hardware must update is read again.
+            if new == leaf.descriptor {
+                return Ok(Stage2Leaf { kind, ..leaf });
+            }
+        }
         if s2.tables.is_plain() {
             self.walk_tables2::<true>(s2, ipa, purpose, request)
         } else {
@@ -127,7 +141,12 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
         }
         let mut attempts = Attempts::new();
         'restart: loop {
-            let mut cursor = tables.start();
+            let found = self.cache.stage2_table(ipa.get());
+            self.report();
+            let mut cursor = match found {
+                Some(found) => tables.resume(found.next, found.level),
+                None => tables.start(),
+            };
             loop {
                 let level = cursor.level;
                 let pa = Pa::new(cursor.descriptor_address(ipa.get()));
@@ -157,6 +176,14 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                                 continue 'restart;
                             }
                         }
+                        let found = TableFound {
+                            next,
+                            hierarchical: 0,
+                            level,
+                        };
+                        self.cache
+                            .fill_stage2_table(ipa.get(), cursor.lsb, tables, found);
+                        self.report();
                         cursor.descend(tables, next);
                     }
                     Step::Leaf(address) => {
@@ -169,12 +196,17 @@ impl<M: PhysMem + ?Sized, O: Observer + ?Sized> Walker<'_, M, O> {
                                 continue 'restart;
                             }
                         }
-                        return Ok(Stage2Leaf {
+                        let leaf = Stage2Leaf {
                             pa: Pa::new(output),
                             descriptor: new,
                             span_log2: cursor.lsb,
                             kind,
-                        });
+                            level,
+                            granule_log2: tables.granule_log2(),
+                        };
+                        self.cache.fill_stage2(s2, ipa, &leaf);
+                        self.report();
+                        return Ok(leaf);
                     }
                     Step::Invalid => return Err(Cause::Translation(site(level))),
                 }
@@ -187,7 +219,7 @@ impl Stage2 {
     /// Checks a leaf in the architecture's order: address size, Access flag, permission, tables in
     /// Device memory. Gives what is carried out and the descriptor as it must be afterwards.
     #[inline(always)]
-    fn admit(
+    pub(crate) fn admit(
         &self,
         descriptor: u64,
         output: u64,
