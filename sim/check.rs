@@ -3,6 +3,7 @@
 mod golden;
 mod report;
 mod truth;
+mod type1;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,19 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
 pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
+    check_file_as(path, None, report)
+}
+
+/// The same, told on which machine a VFIO session was recorded, in the words of such recordings'
+/// names: `k61_two`.
+///
+/// # Errors
+/// As [`check_file`].
+pub fn check_file_as(
+    path: &Path,
+    machine: Option<&str>,
+    report: &mut Report,
+) -> Result<(), CheckError> {
     let read = |source| CheckError::Read {
         path: path.into(),
         source,
@@ -76,6 +90,9 @@ pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
             "rows of a snapshot: give its .json manifest instead",
         ));
     }
+    if type1::is_recording(first) {
+        return type1::check(path, text, machine, report);
+    }
     if first.trim_start().starts_with('{') && first.contains("\"scenario\"") {
         return golden::check(path, text, report);
     }
@@ -84,8 +101,9 @@ pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
         return truth::check(path, &snapshot, report);
     }
     Err(unknown(
-        "neither golden scenarios (JSON lines with \"scenario\") nor a snapshot manifest \
-         (\"format\": \"smmu-snapshot-1\")",
+        "neither golden scenarios (JSON lines with \"scenario\") nor a VFIO session (JSON lines, \
+         the first with \"meta\" and \"script\") nor a snapshot manifest (\"format\": \
+         \"smmu-snapshot-1\")",
     ))
 }
 

@@ -11,3 +11,4 @@ pub mod machine;
 pub mod scenario;
 pub mod snapshot;
 pub mod suggest;
+pub mod type1;

@@ -97,14 +97,42 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Counts one case whose answers are texts; `kind` and `place` are only asked for if they
+    /// differ.
+    pub(crate) fn text(
+        &mut self,
+        source: &'static str,
+        expected: &str,
+        actual: &str,
+        kind: impl FnOnce() -> String,
+        place: impl FnOnce() -> String,
+    ) {
+        self.checked += 1;
+        *self.sources.entry(source).or_default() += 1;
+        if expected == actual {
+            self.agree += 1;
+            return;
+        }
+        self.differ += 1;
+        let kind = self.kinds.entry(kind()).or_default();
+        kind.keep(place, || (expected.into(), actual.into()));
+    }
+}
+
 impl Kind {
     fn add(&mut self, expected: &Answer, actual: &Answer, place: impl FnOnce() -> String) {
+        self.keep(place, || (describe(expected), describe(actual)));
+    }
+
+    fn keep(&mut self, place: impl FnOnce() -> String, answers: impl FnOnce() -> (String, String)) {
         self.count += 1;
         if self.examples.len() < KEPT {
+            let (expected, actual) = answers();
             self.examples.push(Example {
                 place: place(),
-                expected: describe(expected),
-                actual: describe(actual),
+                expected,
+                actual,
             });
         }
     }
