@@ -2,6 +2,7 @@
 //!
 //! This crate does all input and output; the model crates do none.
 
+pub mod board;
 pub mod check;
 pub mod cli;
 pub mod decode;

@@ -119,7 +119,7 @@ impl Machine {
     pub(crate) fn access(&self, smmu: SmmuId, transaction: &Transaction) -> Outcome {
         self.smmus[smmu.0 as usize]
             .smmu
-            .translate(&mut self.ram.port(), transaction, &mut ())
+            .translate_cold(&mut self.ram.port(), transaction, &mut ())
     }
 
     /// The hardware puts a record into the event queue.
