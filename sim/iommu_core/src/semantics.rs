@@ -13,8 +13,8 @@ mod vfio;
 pub use self::core::{AttachUnwind, CoreRules, DomainAlloc, MapShape, Ownership};
 pub use defect::{Defect, Defects};
 pub use driver::{
-    AttachOrder, BlockSplit, Concatenation, DriverRules, EntryWriter, EventReports, Invalidation,
-    InvalidationRange, NoAccess, SidConflict, ZeroSize,
+    AttachOrder, BlockSplit, Concatenation, DriverRules, EntryWriter, EventReports, FreedTable,
+    Invalidation, InvalidationRange, NoAccess, SidConflict, ZeroSize,
 };
 pub use series::{LaterGroup, MsiBinding, PasidPolicy, Series, SeriesIo, SeriesVfio};
 pub use table::{SWITCHES, Switch};

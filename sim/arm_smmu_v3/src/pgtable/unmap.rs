@@ -1,7 +1,7 @@
 //! Unmapping pages (`arm_lpae_unmap_pages`): leaves are cleared and gathered, tables below a
 //! cleared entry are flushed and freed at once, and part of a block splits it or is refused.
 
-use iommu_core::semantics::BlockSplit;
+use iommu_core::semantics::{BlockSplit, FreedTable};
 use smmu::addr::Pa;
 
 use super::format::Format;
@@ -72,13 +72,20 @@ impl PageTables {
         count: u64,
     ) -> u64 {
         let size = 1 << self.format.span_log2(level);
+        let gather_tables = self.format.rules().freed_table == FreedTable::FlushAndGather;
         if count == 1 {
             let pte = context.load(at);
             if pte == 0 {
                 return 0;
             }
             context.store(at, 0);
-            self.cleared(context, gather, (iova, size), level, pte);
+            let leaf = is_leaf(pte, level);
+            if !leaf {
+                self.free_below(context, (iova, size), level, pte);
+            }
+            if leaf || gather_tables {
+                gather.add_page(context, iova, size);
+            }
             return size;
         }
         let mut words = [0; RUN];
@@ -89,32 +96,38 @@ impl PageTables {
             let valid = run.iter().position(|&pte| pte == 0).unwrap_or(run.len());
             context.write_words(at.add(done * 8), &[0; RUN][..valid]);
             for &pte in &run[..valid] {
-                self.cleared(context, gather, (iova + done * size, size), level, pte);
+                let at = iova + done * size;
+                if !is_leaf(pte, level) {
+                    self.free_below(context, (at, size), level, pte);
+                } else if !gather_tables {
+                    gather.add_page(context, at, size);
+                }
                 done += 1;
             }
             if valid < run.len() {
                 break;
             }
         }
+        if gather_tables {
+            // 7.2 gathers when all tables are gone.
+            for page in 0..done {
+                gather.add_page(context, iova + page * size, size);
+            }
+        }
         done * size
     }
 
-    /// What a cleared entry leaves to do.
-    #[inline]
-    fn cleared<C: TableContext, G: Gather<C>>(
+    /// Flushes walks through a cleared entry, then frees what was below.
+    #[cold]
+    fn free_below<C: TableContext>(
         &mut self,
         context: &mut C,
-        gather: &mut G,
         (iova, size): (u64, u64),
         level: u8,
         pte: u64,
     ) {
-        if is_leaf(pte, level) {
-            gather.add_page(context, iova, size);
-        } else {
-            context.flush_walk(iova, size, 1 << self.format.granule_log2());
-            self.free_table(context, level + 1, self.format.address(pte));
-        }
+        context.flush_walk(iova, size, 1 << self.format.granule_log2());
+        self.free_table(context, level + 1, self.format.address(pte));
     }
 
     /// Puts a table of smaller leaves, without the part to unmap, in a block's place

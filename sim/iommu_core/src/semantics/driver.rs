@@ -70,6 +70,15 @@ pub enum Invalidation {
     Array,
 }
 
+/// Unmapping an entry below which there is a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FreedTable {
+    /// Walks are flushed at once, and that is all (up to 6.12).
+    Flush,
+    /// The entry is gathered like a leaf as well (7.2).
+    FlushAndGather,
+}
+
 /// Mapping without READ and WRITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAccess {
@@ -118,6 +127,8 @@ pub struct DriverRules {
     pub zero_size: ZeroSize,
     /// Whom an invalidation reaches.
     pub invalidation: Invalidation,
+    /// Unmapping a whole table.
+    pub freed_table: FreedTable,
     /// Mapping without access.
     pub no_access: NoAccess,
     /// Concatenated start tables.
@@ -162,6 +173,10 @@ impl DriverRules {
             invalidation: match kernel {
                 Kernel::V7_2 => Invalidation::Array,
                 Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => Invalidation::DomainTag,
+            },
+            freed_table: match kernel {
+                Kernel::V7_2 => FreedTable::FlushAndGather,
+                Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => FreedTable::Flush,
             },
             no_access: if old {
                 NoAccess::Ignore

@@ -46,6 +46,7 @@ switches! {
     "driver.invalidation_range": "TTL on every range (5.10) or on leaf ranges only", "P113";
     "driver.zero_size": "invalidating zero bytes is nothing, or everything (7.2)", "P113";
     "driver.invalidation": "by the domain's tag, or by its array of invalidations (7.2)", "P115";
+    "driver.freed_table": "a table that is unmapped whole is flushed, or flushed and gathered (7.2)", "recordings";
     "driver.no_access": "mapping without access is ignored (5.10, 6.1) or EINVAL", "driver: mapping_without_access_is_ignored_or_refused";
     "driver.concatenation": "stage-2 start tables are concatenated where possible, or where mandatory (7.2)", "recordings";
     "driver.event_reports": "events reach no handler (5.10), a handler (6.1), or a handler if stalled", "P69, P70";
