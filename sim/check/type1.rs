@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use arm_smmu_v3 as _;
-use iommu_core::testing::TableDouble;
+use arm_smmu_v3::Driver;
 use serde_json::Value;
 
 use super::{CheckError, Report};
+use crate::board::Board;
 use crate::type1::{MachineConfig, Player};
 
 /// Whether the first line of a file says it is such a recording.
@@ -81,7 +81,7 @@ pub(super) fn check(
 }
 
 struct Session {
-    player: Player<TableDouble>,
+    player: Player<Driver<Board>>,
     script: String,
     test: Option<String>,
 }

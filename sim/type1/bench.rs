@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use iommu_core::Paddr;
 use iommu_core::ops::Prot;
-use iommu_core::{DeviceId, Paddr};
 
-use super::bus::Bus;
+use super::bus::{Bus, Endpoint};
 
 /// Bytes of an `edu` device's buffer.
 const EDU_BUFFER: usize = 4096;
@@ -86,7 +86,7 @@ pub(super) enum Transfer {
 pub(super) struct Dma<'a, B> {
     pub(super) bus: &'a mut B,
     pub(super) contents: &'a mut Contents,
-    pub(super) device: DeviceId,
+    pub(super) endpoint: Endpoint,
     pub(super) page_size: u64,
 }
 
@@ -104,7 +104,7 @@ impl<B: Bus> Dma<'_, B> {
         while done < length {
             let at = iova.wrapping_add(done);
             let step = (self.page_size - at % self.page_size).min(length - done);
-            match self.bus.access(self.device, at, wanted) {
+            match self.bus.access(&self.endpoint, at, wanted) {
                 Some(paddr) => {
                     let range = done as usize..(done + step) as usize;
                     work(self.contents, paddr, range);

@@ -9,7 +9,7 @@ use iommu_core::{
 use vfio_type1::{HostConfig, Vfio};
 
 use super::bench::Model;
-use super::bus::Bus;
+use super::bus::{Bus, Endpoint};
 
 /// How many SMMUs there are, and what the second can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -144,7 +144,7 @@ const SLOTS: [Slot; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     pub(super) letter: char,
-    pub(super) device: DeviceId,
+    pub(super) endpoint: Endpoint,
     pub(super) model: Model,
 }
 
@@ -195,7 +195,7 @@ pub(super) fn build<B: Hardware>(config: &MachineConfig) -> Result<(Vfio<B>, Vec
         let grouping = slot
             .companion
             .and_then(|letter| known.iter().find(|known| known.letter == letter))
-            .map_or(Grouping::Own, |known| Grouping::With(known.device));
+            .map_or(Grouping::Own, |known| Grouping::With(known.endpoint.device));
         let device_config = DeviceConfig {
             grouping,
             msi: config.msi,
@@ -204,7 +204,11 @@ pub(super) fn build<B: Hardware>(config: &MachineConfig) -> Result<(Vfio<B>, Vec
         let device = core.add_device(device_config, &B::firmware(slot, vec![]))?;
         known.push(Known {
             letter: slot.letter,
-            device,
+            endpoint: Endpoint {
+                device,
+                smmu: slot.smmu,
+                stream: slot.stream,
+            },
             model: match slot.kind {
                 SlotKind::Tester => Model::Tester,
                 SlotKind::Edu => Model::edu(),
@@ -215,8 +219,8 @@ pub(super) fn build<B: Hardware>(config: &MachineConfig) -> Result<(Vfio<B>, Vec
     let mut vfio = Vfio::new(core, HostConfig::with_page_size(config.page_size));
     for device in &known {
         match device.model {
-            Model::Other => vfio.bind_host(device.device, "nvme")?,
-            Model::Tester | Model::Edu(_) => vfio.bind(device.device)?,
+            Model::Other => vfio.bind_host(device.endpoint.device, "nvme")?,
+            Model::Tester | Model::Edu(_) => vfio.bind(device.endpoint.device)?,
         }
     }
     Ok((vfio, known))

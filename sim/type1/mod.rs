@@ -6,13 +6,14 @@
 mod bench;
 mod bus;
 mod expr;
+mod hardware;
 mod machine;
 mod ops;
 mod player;
 mod record;
 mod user;
 
-pub use bus::Bus;
-pub use machine::{Hardware, MachineConfig, Topology};
+pub use bus::{Bus, Endpoint};
+pub use machine::{Hardware, MachineConfig, Slot, Topology};
 pub use player::{Player, play};
 pub use record::Record;

@@ -1,5 +1,7 @@
 //! The operations of the script language, one function each.
 
+use std::fmt::Write as _;
+
 use iommu_core::Errno;
 use vfio_type1::abi::{self, dirty_flags, map_flags, unmap_flags};
 use vfio_type1::{
@@ -92,7 +94,9 @@ impl<B: Hardware> Player<B> {
 
     /// The name of the device a word means: of a letter, its PCI address.
     fn device_name(&self, word: &str) -> String {
-        let device = self.by_letter(word).map(|known| self.known[known].device);
+        let device = self
+            .by_letter(word)
+            .map(|known| self.known[known].endpoint.device);
         let device = device.and_then(|device| self.vfio.core().device(device));
         device.map_or_else(|| word.to_owned(), |device| device.name.clone())
     }
@@ -155,6 +159,10 @@ impl<B: Hardware> Player<B> {
     /// `memfile NAME PATH`, or `membar NAME DEVICE`: registers of a device.
     fn op_memfile(&mut self, words: &Words<'_>) -> Answer {
         let registers = words.at(0) == "membar";
+        if registers && self.page_size > self.register_bytes(words.at(2)) {
+            // What cannot be mapped has the address the recorder's mmap() gave: -1.
+            return self.no_memory(words.at(1), Errno::EINVAL);
+        }
         let size = if registers {
             self.page_size
         } else {
@@ -169,6 +177,28 @@ impl<B: Hardware> Player<B> {
             ..RegionConfig::ordinary(size.next_multiple_of(self.page_size))
         };
         self.add_memory(words.at(1), &config, self.page_size, !registers)
+    }
+
+    /// Bytes of the first register window of the device behind a name: less than a page cannot be
+    /// mapped.
+    fn register_bytes(&mut self, name: &str) -> u64 {
+        let known = self.open_device(name).ok();
+        match known.map(|known| &self.known[known].model) {
+            Some(Model::Edu(_)) => 1 << 20,
+            Some(Model::Other) => 1 << 14,
+            Some(Model::Tester) => 1 << 12,
+            None => 0,
+        }
+    }
+
+    fn no_memory(&mut self, name: &str, errno: Errno) -> Answer {
+        self.session().memory.push(Memory {
+            name: name.to_owned(),
+            address: u64::MAX,
+            size: 0,
+            watched: false,
+        });
+        Answer::of(Err(errno))
     }
 
     fn op_poke(&mut self, words: &Words<'_>) -> Answer {
@@ -246,7 +276,7 @@ impl<B: Hardware> Player<B> {
         let pid = self.pid();
         let group = self
             .by_letter(words.at(2))
-            .and_then(|known| self.vfio.core().device(self.known[known].device))
+            .and_then(|known| self.vfio.core().device(self.known[known].endpoint.device))
             .map(|device| device.group);
         let result = match group {
             Some(group) => self.vfio.open_group(pid, group),
@@ -358,12 +388,12 @@ impl<B: Hardware> Player<B> {
         );
         if argsz >= 24 {
             let offset = word32(&bytes, 16);
-            output += &format!(",\"cap_offset\":{offset}");
+            let _infallible = write!(output, ",\"cap_offset\":{offset}");
             if flags & abi::info::CAPS != 0 && offset != 0 && offset < 4000 {
                 let caps: Vec<String> = capabilities(&bytes)
                     .map(|at| show_capability(&bytes, at))
                     .collect();
-                output += &format!(",\"caps\":[{}]", caps.join(","));
+                let _infallible = write!(output, ",\"caps\":[{}]", caps.join(","));
             }
         }
         Answer::of(result).output(output)
@@ -690,7 +720,7 @@ impl<B: Hardware> Player<B> {
         let Some(known) = self.by_letter(words.at(1)) else {
             return Answer::of(Err(Errno::ENOENT));
         };
-        let device = self.known[known].device;
+        let device = self.known[known].endpoint.device;
         // Without a driver there is nothing to unbind.
         let _ = self.vfio.unbind(device);
         let driver = words.at(2);
@@ -712,31 +742,25 @@ impl<B: Hardware> Player<B> {
         let Some(known) = self.by_letter(words.at(1)) else {
             return Answer::of(Err(Errno::ENOENT)).output("\"type\":\"\"".into());
         };
-        let kind = machine::domain_type(self.vfio.core(), self.known[known].device);
+        let kind = machine::domain_type(self.vfio.core(), self.known[known].endpoint.device);
         Answer::of(Ok(0)).output(format!("\"type\":\"{kind}\""))
     }
 
     fn op_resv(&mut self, words: &Words<'_>) -> Answer {
         let group = self
             .by_letter(words.at(1))
-            .and_then(|known| self.vfio.core().device(self.known[known].device))
+            .and_then(|known| self.vfio.core().device(self.known[known].endpoint.device))
             .map(|device| device.group);
         let Some(group) = group else {
             return Answer::of(Err(Errno::ENOENT)).output("\"regions\":\"\"".into());
         };
         let regions = self.vfio.core_mut().group_resv_regions(group);
-        let lines: String = regions
-            .unwrap_or_default()
-            .iter()
-            .map(|region| {
-                format!(
-                    "{:#018x} {:#018x} {};",
-                    region.start.0,
-                    region.end().0,
-                    machine::resv_name(region.kind)
-                )
-            })
-            .collect();
+        let mut lines = String::new();
+        for region in regions.unwrap_or_default() {
+            let (start, end) = (region.start.0, region.end().0);
+            let name = machine::resv_name(region.kind);
+            let _infallible = write!(lines, "{start:#018x} {end:#018x} {name};");
+        }
         Answer::of(Ok(0)).output(format!("\"regions\":\"{lines}\""))
     }
 }
@@ -771,10 +795,11 @@ fn show_capability(bytes: &[u8], at: usize) -> String {
                     format!("[\"{start:#x}\",\"{end:#x}\"]")
                 })
                 .collect();
-            shown += &format!(",\"ranges\":[{}]", ranges.join(","));
+            let _infallible = write!(shown, ",\"ranges\":[{}]", ranges.join(","));
         }
         abi::info::CAP_MIGRATION => {
-            shown += &format!(
+            let _infallible = write!(
+                shown,
                 ",\"mig_flags\":{},\"pgsize_bitmap\":\"{:#x}\",\"max_dirty_bitmap_size\":\"{:#x}\"",
                 word32(bytes, at + 8),
                 word64(bytes, at + 16),
@@ -782,7 +807,7 @@ fn show_capability(bytes: &[u8], at: usize) -> String {
             );
         }
         abi::info::CAP_DMA_AVAIL => {
-            shown += &format!(",\"avail\":{}", word32(bytes, at + 8));
+            let _infallible = write!(shown, ",\"avail\":{}", word32(bytes, at + 8));
         }
         _ => {}
     }

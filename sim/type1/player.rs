@@ -309,7 +309,7 @@ impl<B: Hardware> Player<B> {
     /// The machine's device at work.
     pub(super) fn dma(&mut self, known: usize) -> Dma<'_, B> {
         Dma {
-            device: self.known[known].device,
+            endpoint: self.known[known].endpoint,
             bus: self.vfio.core_mut().ops_mut(),
             contents: &mut self.contents,
             page_size: self.page_size,
@@ -417,10 +417,10 @@ impl<B: Hardware> Player<B> {
     /// Whether a device may reach an address at all, asked without effect on memory.
     pub fn reaches(&mut self, letter: char, iova: u64, wanted: Prot) -> bool {
         let known = self.known.iter().find(|known| known.letter == letter);
-        let Some(device) = known.map(|known| known.device) else {
+        let Some(endpoint) = known.map(|known| known.endpoint) else {
             return false;
         };
         let bus = self.vfio.core_mut().ops_mut();
-        bus.access(device, iova, wanted).is_some()
+        bus.access(&endpoint, iova, wanted).is_some()
     }
 }

@@ -47,8 +47,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |at| at + 1);
-    bytes[..end]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = String::with_capacity(2 * end);
+    for byte in &bytes[..end] {
+        digits.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
+        digits.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
+    }
+    digits
 }

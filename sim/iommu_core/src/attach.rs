@@ -110,15 +110,28 @@ impl<O: IommuOps> IommuCore<O> {
         self.note("iommu:attach_back", Some(device), Some(old), result);
     }
 
-    /// Moves a group where it has been before: failure of one device does not stop the others.
+    /// Moves a group where it has been before, which a driver must not refuse. If it does, kernels
+    /// up to 6.1 stop and leave the group where it was on paper; later ones go on with the other
+    /// devices and block the failing one.
     pub(crate) fn set_domain_must_succeed(&mut self, group: GroupId, domain: DomainId) {
         let old = self.groups[&group].domain;
         if old == Some(domain) {
             return;
         }
+        let goes_on = self.ops.control().semantics.core.attach_unwind == AttachUnwind::EarlierBack;
         for device in entry_devices(self, group) {
             let result = self.ops.attach_dev(domain, device, old);
             self.note("iommu:attach_dev", Some(device), Some(domain), result);
+            if result.is_ok() {
+                continue;
+            }
+            if !goes_on {
+                return;
+            }
+            if let Some(blocking) = self.groups[&group].blocking_domain {
+                let result = self.ops.attach_dev(blocking, device, old);
+                self.note("iommu:block_dev", Some(device), Some(blocking), result);
+            }
         }
         self.group_mut(group).domain = Some(domain);
     }

@@ -4,7 +4,7 @@
 //! It obeys the rules every driver does (instance mismatch, finalisation, page sizes, aperture),
 //! and nothing more: what an SMMU does with STEs and commands is the real driver's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use crate::ops::{
@@ -69,6 +69,8 @@ struct Table {
     pasid: Option<PasidTableConfig>,
     aborts: bool,
     leaves: BTreeMap<u64, Leaf>,
+    /// Devices that have been here: taking them again never fails, as drivers promise.
+    seen: BTreeSet<DeviceId>,
 }
 
 /// The double.
@@ -123,6 +125,14 @@ impl TableDouble {
     /// Where `device` is attached.
     pub fn attached(&self, device: DeviceId) -> Option<DomainId> {
         self.devices.get(&device)?.1
+    }
+
+    /// Forgets where devices are attached: for comparing states after a failure that leaves a
+    /// device detached, as [`AttachOrder::DetachFirst`] does.
+    pub fn forget_attachments(&mut self) {
+        for (_, attached) in self.devices.values_mut() {
+            *attached = None;
+        }
     }
 
     /// The stage a finalised domain uses.
@@ -239,6 +249,7 @@ impl IommuOps for TableDouble {
                 pasid: None,
                 aborts: false,
                 leaves: BTreeMap::new(),
+                seen: BTreeSet::new(),
             },
         );
         if let Some((firmware, _)) = device.and_then(|device| self.devices.get(&device))
@@ -266,8 +277,10 @@ impl IommuOps for TableDouble {
         if rules.attach_order == AttachOrder::DetachFirst {
             entry.1 = None;
         }
-        self.control.faults.step("driver:attach", Errno::ENOMEM)?;
-        let table = &self.domains[&domain];
+        let table = self.domains.get(&domain).ok_or(Errno::EINVAL)?;
+        if !table.seen.contains(&device) {
+            self.control.faults.step("driver:attach", Errno::ENOMEM)?;
+        }
         let fixed = matches!(table.kind, DomainKind::Blocked | DomainKind::Identity);
         if !fixed {
             self.finalise(domain, instance);
@@ -276,7 +289,12 @@ impl IommuOps for TableDouble {
                 return Err(rules.other_smmu);
             }
         }
-        self.devices.get_mut(&device).expect("known").1 = Some(domain);
+        if let (Some(entry), Some(table)) =
+            (self.devices.get_mut(&device), self.domains.get_mut(&domain))
+        {
+            entry.1 = Some(domain);
+            table.seen.insert(device);
+        }
         Ok(())
     }
 

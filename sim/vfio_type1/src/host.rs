@@ -56,12 +56,12 @@ pub struct HostConfig {
 }
 
 impl HostConfig {
-    /// A host with pages of this size and 8 TiB of memory for processes from 1 TiB on.
+    /// A host with pages of this size and 8 TiB of memory for processes from 2 TiB on.
     pub fn with_page_size(page_size: u64) -> Self {
         Self {
             page_size,
-            ram_start: 1 << 40,
-            ram_end: 9 << 40,
+            ram_start: 2 << 40,
+            ram_end: 10 << 40,
             mmio_start: 0x1000_0000,
             memlock_bytes: 8 << 20,
         }

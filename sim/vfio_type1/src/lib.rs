@@ -26,3 +26,6 @@ pub use type1::{
     UNSET, VaddrState, Version,
 };
 pub use vfio::Vfio;
+
+#[cfg(test)]
+mod tests;

@@ -244,18 +244,19 @@ impl Dma {
         paddr: Paddr,
         pages: u64,
     ) {
-        let credited = self.unpin_run(ctx, iova, paddr, pages);
+        let unlocked = self.unpin_run(ctx, paddr, pages);
+        let end = iova + pages * ctx.host.page_size();
+        // What is pinned externally stays charged.
+        let credited = unlocked.saturating_sub(self.pinned.range(iova..end).count() as u64);
         // Giving back cannot fail unless the process is gone, and then nobody is charged.
         let _ = self.charge(ctx, -(credited as i64));
     }
 
-    /// Unpins a run; how many pages no longer count: those that were counted, less those still
-    /// pinned externally.
+    /// Unpins a run; how many of its pages were counted.
     #[inline]
     pub(super) fn unpin_run<O: IommuOps>(
         &self,
         ctx: &mut Ctx<'_, O>,
-        iova: u64,
         paddr: Paddr,
         pages: u64,
     ) -> u64 {
@@ -268,11 +269,7 @@ impl Dma {
             size: pages,
             result: Ok(unlocked),
         });
-        if self.pinned.is_empty() {
-            return unlocked;
-        }
-        let end = iova + pages * ctx.host.page_size();
-        unlocked.saturating_sub(self.pinned.range(iova..end).count() as u64)
+        unlocked
     }
 
     /// Charges the owner for `pages` more locked pages, or fewer (`vfio_lock_acct()`).

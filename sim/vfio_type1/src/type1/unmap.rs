@@ -187,7 +187,7 @@ impl Type1 {
         self.dma_avail += 1;
     }
 
-    /// Takes a mapping out of every domain and unpins it; pages that no longer count. At no moment
+    /// Takes a mapping out of every domain and unpins it; how many of its pages were counted. At no moment
     /// is a page unpinned that a table or a cache still leads to: the domains after the first are
     /// emptied in full, then the first run by run, and pages follow only after the caches were
     /// told.
@@ -205,7 +205,7 @@ impl Type1 {
         }
         let page_size = ctx.host.page_size();
         let mut gather = Gather::default();
-        let mut removed: Vec<(u64, Paddr, u64)> = Vec::with_capacity(TLB_SYNC_MAX);
+        let mut removed: Vec<(Paddr, u64)> = Vec::with_capacity(TLB_SYNC_MAX);
         let mut unlocked = 0;
         let (mut at, end) = (iova, iova + size);
         while at < end {
@@ -222,7 +222,7 @@ impl Type1 {
                 .core
                 .unmap_fast(first.domain, Iova(at), length, &mut gather);
             if done > 0 {
-                removed.push((at, paddr, done));
+                removed.push((paddr, done));
                 at += done;
             }
             if removed.len() >= TLB_SYNC_MAX || done == 0 {
@@ -233,7 +233,7 @@ impl Type1 {
                 if done == 0 {
                     break;
                 }
-                unlocked += dma.unpin_run(ctx, at, paddr, done / page_size);
+                unlocked += dma.unpin_run(ctx, paddr, done / page_size);
                 at += done;
             }
         }
@@ -250,7 +250,7 @@ fn sync_unpin<O: IommuOps>(
     dma: &Dma,
     domain: iommu_core::DomainId,
     gather: &mut Gather,
-    removed: &mut Vec<(u64, Paddr, u64)>,
+    removed: &mut Vec<(Paddr, u64)>,
 ) -> u64 {
     if removed.is_empty() {
         return 0;
@@ -259,6 +259,6 @@ fn sync_unpin<O: IommuOps>(
     let page_size = ctx.host.page_size();
     removed
         .drain(..)
-        .map(|(iova, paddr, length)| dma.unpin_run(ctx, iova, paddr, length / page_size))
+        .map(|(paddr, length)| dma.unpin_run(ctx, paddr, length / page_size))
         .sum()
 }
