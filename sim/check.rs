@@ -1,5 +1,6 @@
 //! Recorded answers of other implementations, compared with the model's, field by field.
 
+mod driver;
 mod golden;
 mod report;
 mod truth;
@@ -85,6 +86,9 @@ pub fn check_file_as(
         .lines()
         .find(|line| !line.trim().is_empty())
         .unwrap_or_default();
+    if first.starts_with(driver::FORMAT) {
+        return driver::check(path, text, report);
+    }
     if first.starts_with("smmu,sid,iova,rw,") {
         return Err(unknown(
             "rows of a snapshot: give its .json manifest instead",
@@ -102,7 +106,8 @@ pub fn check_file_as(
     }
     Err(unknown(
         "neither golden scenarios (JSON lines with \"scenario\") nor a VFIO session (JSON lines, \
-         the first with \"meta\" and \"script\") nor a snapshot manifest (\"format\": \
+         the first with \"meta\" and \"script\") nor a driver's trace (# smmu-dma-trace-1) nor a \
+         snapshot manifest (\"format\": \
          \"smmu-snapshot-1\")",
     ))
 }

@@ -10,6 +10,7 @@
 mod check;
 mod decode;
 mod run;
+mod type1;
 mod walk;
 
 use std::io::{self, Write};
@@ -49,6 +50,8 @@ enum Command {
     Decode(decode::Decode),
     /// Compare the model with recorded answers of other implementations
     Check(check::Check),
+    /// Play VFIO scripts on the model of the kernel
+    Type1(type1::Type1),
 }
 
 /// Why a command ends early.
@@ -99,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Walk(walk) => walk.execute(format, &mut out),
         Command::Decode(decode) => decode.execute(format, &mut out),
         Command::Check(check) => check.execute(format, &mut out),
+        Command::Type1(type1) => type1.execute(&mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
     match result {

@@ -1,6 +1,6 @@
 //! The real driver over the real SMMU model as the machine below VFIO.
 
-use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
+use arm_smmu_v3::{Driver, Firmware, Params, SmmuId, Support};
 use iommu_core::ops::{Prot, ResvRegion};
 use iommu_core::{Control, Errno, Paddr};
 use smmu::Transaction;
@@ -53,6 +53,8 @@ impl Hardware for Driver<Board> {
     fn firmware(slot: &Slot, reserved: Vec<ResvRegion>) -> Firmware {
         Firmware {
             reserved,
+            // QEMU's firmware tables do not claim it (IORT: CANWBS).
+            coherent: Support::No,
             ..Firmware::new(SmmuId(slot.smmu), StreamId::new(slot.stream))
         }
     }

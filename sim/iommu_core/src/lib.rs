@@ -37,3 +37,6 @@ pub use ops::IommuOps;
 pub use resv::insert_resv_region;
 pub use semantics::{Defect, Kernel, Semantics};
 pub use user::{TASK_SIZE, UserBuffer, UserMemory, UserPtr};
+
+#[cfg(test)]
+mod tests;
