@@ -6,6 +6,7 @@ use iommu_core::{
     CoreConfig, DeviceConfig, DeviceId, Errno, Grouping, IommuCore, IommuOps, Kernel, MsiIsolation,
     Semantics,
 };
+use thiserror::Error;
 use vfio_type1::{HostConfig, Vfio};
 
 use super::bench::Model;
@@ -47,11 +48,17 @@ impl MachineConfig {
         }
     }
 
-    /// The machine a recording's label names (`k61`, `k612`, `k72`, with `_16k`, `_two`, `_mix`,
-    /// `_noits`); `None` if it names no kernel.
-    pub fn from_label(label: &str, page_size: u64) -> Option<Self> {
+    /// The machine a recording's label names (`k510`, `k61`, `k612`, `k72`, with `_16k`, `_two`,
+    /// `_mix`, `_noits`).
+    ///
+    /// # Errors
+    /// [`LabelError`].
+    pub fn from_label(label: &str, page_size: u64) -> Result<Self, LabelError> {
         let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).collect();
         let has = |word| words.contains(&word);
+        if has("iommufd") {
+            return Err(LabelError::Iommufd);
+        }
         let kernel = if has("k61") {
             Kernel::V6_1
         } else if has("k612") {
@@ -61,7 +68,7 @@ impl MachineConfig {
         } else if has("k510") {
             Kernel::V5_10
         } else {
-            return None;
+            return Err(LabelError::NoKernel(label.to_owned()));
         };
         let mut config = Self::new(kernel, page_size);
         if has("two") {
@@ -73,7 +80,7 @@ impl MachineConfig {
         if has("noits") {
             config.msi = MsiIsolation::Shared;
         }
-        Some(config)
+        Ok(config)
     }
 
     /// Sizes of pages in tables of this CPU page size.
@@ -84,6 +91,18 @@ impl MachineConfig {
             _ => 1 << 12 | 1 << 21 | 1 << 30,
         }
     }
+}
+
+/// Why a label names no machine.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// None of the kernels' names occurs in it.
+    #[error("{0:?} names no kernel (k510, k61, k612, k72): use --machine")]
+    NoKernel(String),
+    /// The container of that recording is `/dev/iommu`, whose rules are others.
+    #[error("a container over iommufd is not modelled, only the type1 backend")]
+    Iommufd,
 }
 
 /// Where a device sits.
@@ -246,8 +265,9 @@ pub(super) fn domain_type<O: IommuOps>(core: &IommuCore<O>, device: DeviceId) ->
         Some((_, DomainKind::Blocked)) => "blocked",
         Some((_, DomainKind::Identity)) => "identity",
         Some((_, DomainKind::Unmanaged)) => "unmanaged",
+        Some((_, DomainKind::Nested)) => "nested",
         Some((_, DomainKind::Dma)) => "DMA",
         Some((_, DomainKind::DmaFq)) => "DMA-FQ",
-        None => "unknown",
+        Some((_, DomainKind::Nested)) | None => "unknown",
     }
 }

@@ -65,8 +65,8 @@ impl<P: Platform> Driver<P> {
         let old = self.masters[&device].domain;
         let had = self.masters[&device].ats;
         let wanted = self.ats_wanted(domain, device);
-        if let Some(live) = self.live_mut(domain).filter(|_| translates) {
-            live.tags.devices.insert(0, device);
+        if translates {
+            self.enter(domain, device);
         }
         if wanted == Ats::Off && had == Ats::On {
             self.set_pci_ats(device, AtsState::Disabled);
@@ -277,9 +277,22 @@ impl<P: Platform> Driver<P> {
         }
     }
 
+    /// A domain invalidates for a device from now on, and so does the one whose stage 2 it uses.
+    pub(crate) fn enter(&mut self, domain: DomainId, device: DeviceId) {
+        for domain in [Some(domain), self.domains[&domain].parent] {
+            if let Some(live) = domain.and_then(|domain| self.live_mut(domain)) {
+                live.tags.devices.insert(0, device);
+            }
+        }
+    }
+
     /// The old domain stops invalidating for a device; the last one to leave has the domain's tag
     /// flushed in 7.2 (`arm_smmu_remove_master_domain`).
     fn leave(&mut self, domain: DomainId, device: DeviceId) {
+        let parent = self.domains.get(&domain).and_then(|domain| domain.parent);
+        if let Some(parent) = parent {
+            self.leave(parent, device);
+        }
         let by_array = self.rules().invalidation == Invalidation::Array;
         let Some(live) = self.live_mut(domain) else {
             return;

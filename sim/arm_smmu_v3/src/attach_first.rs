@@ -44,9 +44,7 @@ impl<P: Platform> Driver<P> {
             master.ats = wanted;
         }
         self.write_stes_first(device)?;
-        if let Some(live) = self.live_mut(domain) {
-            live.tags.devices.insert(0, device);
-        }
+        self.enter(domain, device);
         if wanted == Ats::On {
             self.atc_inv_domain(domain);
             self.set_pci_ats(device, AtsState::Enabled);
@@ -84,8 +82,10 @@ impl<P: Platform> Driver<P> {
             self.set_pci_ats(device, AtsState::Disabled);
             self.atc_inv_master(device);
         }
-        if let Some(live) = self.live_mut(domain) {
-            live.tags.devices.retain(|other| *other != device);
+        for domain in [Some(domain), self.domains[&domain].parent] {
+            if let Some(live) = domain.and_then(|domain| self.live_mut(domain)) {
+                live.tags.devices.retain(|other| *other != device);
+            }
         }
         if let Some(master) = self.masters.get_mut(&device) {
             master.domain = None;

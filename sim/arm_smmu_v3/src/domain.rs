@@ -38,6 +38,8 @@ pub(crate) struct GuestStage1 {
 pub(crate) struct Domain {
     pub(crate) kind: DomainKind,
     pub(crate) nesting: Nesting,
+    /// Whose stage 2 this domain's devices use; tables and VMID are that domain's then.
+    pub(crate) parent: Option<iommu_core::DomainId>,
     pub(crate) live: Option<Live>,
     pub(crate) guest: GuestStage1,
     /// An STE with this domain's stage 2 has been written: what IO13 and later go by when they
@@ -74,6 +76,7 @@ impl Domain {
         Self {
             kind,
             nesting: Nesting::No,
+            parent: None,
             live: None,
             guest: GuestStage1::default(),
             stage2_set: false,

@@ -10,7 +10,7 @@ use iommu_core::uapi::{CacheInvalidateInfo, PasidTableConfig};
 use iommu_core::{Control, Defect, DeviceId, DomainId, Errno, IommuOps, Iova, Paddr};
 
 use crate::command::Reach;
-use crate::domain::{Domain, KeepVmid, Nesting};
+use crate::domain::{Domain, KeepVmid, Live, Nesting, Translation};
 use crate::maintenance::Maintenance;
 use crate::master::{Ats, Master, NO_FWSPEC};
 use crate::pgtable::{self, PgtableError};
@@ -219,6 +219,25 @@ impl<P: Platform> IommuOps for Driver<P> {
         Ok(())
     }
 
+    fn domain_alloc_nested(&mut self, domain: DomainId, parent: DomainId) -> Result<(), Errno> {
+        faults(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
+        let above = self.domains.get(&parent).ok_or(Errno::EINVAL)?;
+        let stage2 = above.nested_stage2().ok_or(Errno::EINVAL)?;
+        let live = above.live.as_ref().ok_or(Errno::EINVAL)?;
+        let mut tags = live.tags.clone();
+        tags.devices.clear();
+        let mut record = Domain::new(DomainKind::Nested);
+        record.nesting = Nesting::Requested;
+        record.parent = Some(parent);
+        record.live = Some(Live {
+            translation: Translation::Stage2(stage2),
+            tables: None,
+            tags,
+        });
+        self.domains.insert(domain, record);
+        Ok(())
+    }
+
     fn domain_free(&mut self, domain: DomainId) {
         let Some(record) = self.domains.remove(&domain) else {
             return;
@@ -231,6 +250,9 @@ impl<P: Platform> IommuOps for Driver<P> {
                 live.tags.devices.is_empty(),
                 "{domain:?} is freed with devices attached"
             );
+            if record.parent.is_some() {
+                return;
+            }
             let keep = if leak { KeepVmid::Leak } else { KeepVmid::No };
             self.unfinalise(live, keep);
         }

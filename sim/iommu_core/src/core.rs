@@ -204,6 +204,21 @@ impl<O: IommuOps> IommuCore<O> {
         Ok(domain)
     }
 
+    /// Makes a domain for a guest's stage 1 over the stage 2 of `parent`.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn domain_alloc_nested(&mut self, parent: DomainId) -> Result<DomainId, Errno> {
+        self.step("iommu:domain_alloc", Errno::ENOMEM)?;
+        let domain = DomainId(self.ids.fresh());
+        let result = self.ops.domain_alloc_nested(domain, parent);
+        self.note("iommu:domain_alloc_nested", None, Some(domain), result);
+        result?;
+        let kind = DomainKind::Nested;
+        self.domains.insert(domain, Domain { kind, cookie: None });
+        Ok(domain)
+    }
+
     /// Frees a domain to which nothing is attached; a nested MSI cookie's doorbells are unmapped
     /// first (`iommu_domain_free()`, `iommu_put_dma_cookie()`).
     pub fn domain_free(&mut self, domain: DomainId) {

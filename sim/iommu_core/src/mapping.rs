@@ -42,7 +42,9 @@ impl<O: IommuOps> IommuCore<O> {
     fn paging(&self, domain: DomainId) -> Result<u64, Errno> {
         match self.domains.get(&domain).map(|domain| domain.kind) {
             Some(DomainKind::Unmanaged | DomainKind::Dma | DomainKind::DmaFq) => {}
-            Some(DomainKind::Blocked | DomainKind::Identity) | None => return Err(Errno::EINVAL),
+            Some(DomainKind::Blocked | DomainKind::Identity | DomainKind::Nested) | None => {
+                return Err(Errno::EINVAL);
+            }
         }
         match self.ops.pgsize_bitmap(domain) {
             0 => Err(Errno::ENODEV),

@@ -17,6 +17,9 @@ pub enum DomainKind {
     Identity,
     /// Mappings are the owner's business: VFIO (`IOMMU_DOMAIN_UNMANAGED`).
     Unmanaged,
+    /// A guest's stage 1 over the stage 2 of a parent, which has the mappings
+    /// (`IOMMU_DOMAIN_NESTED`).
+    Nested,
     /// Used by the DMA API, invalidated at each unmap (`IOMMU_DOMAIN_DMA`).
     Dma,
     /// Used by the DMA API, invalidated in batches (`IOMMU_DOMAIN_DMA_FQ`).
@@ -205,6 +208,9 @@ pub struct PageResponse {
     pub code: u32,
 }
 
+/// Leaf entries [`IommuOps::leaves`] gives at once, if the driver has no better number.
+const LEAVES: usize = 512;
+
 /// What an IOMMU driver does for the core.
 ///
 /// The core names domains and devices; a driver keeps what it needs about each under that name.
@@ -243,6 +249,17 @@ pub trait IommuOps: Clone + PartialEq + Debug {
         kind: DomainKind,
         device: Option<DeviceId>,
     ) -> Result<(), Errno>;
+
+    /// Makes `domain`: a guest's stage 1, none at first, over the stage 2 of `parent`, whose tables
+    /// and tag its devices share (`domain_alloc_nested`).
+    ///
+    /// # Errors
+    /// EOPNOTSUPP: the driver knows no such thing. EINVAL: `parent` is no stage 2 made for it.
+    /// ENOMEM.
+    fn domain_alloc_nested(&mut self, domain: DomainId, parent: DomainId) -> Result<(), Errno> {
+        let _ = (domain, parent);
+        Err(Errno::EOPNOTSUPP)
+    }
 
     /// Frees `domain`, to which nothing is attached, with its tables and identifiers.
     fn domain_free(&mut self, domain: DomainId);
@@ -305,6 +322,21 @@ pub trait IommuOps: Clone + PartialEq + Debug {
     ///
     /// [`iova_to_phys`]: IommuOps::iova_to_phys
     fn leaf(&self, domain: DomainId, iova: Iova) -> Option<(Paddr, u64)>;
+
+    /// The leaf entries from `iova` on, in order: where each leads and how many bytes of it lie
+    /// within `size`; up to the first hole, and as many as one look into the tables gives. Empty
+    /// only if nothing is mapped at `iova`.
+    fn leaves(&self, domain: DomainId, iova: Iova, size: u64, leaves: &mut Vec<(Paddr, u64)>) {
+        let mut done = 0;
+        while done < size && leaves.len() < LEAVES {
+            let Some((paddr, length)) = self.leaf(domain, iova.add(done)) else {
+                return;
+            };
+            let length = length.min(size - done);
+            leaves.push((paddr, length));
+            done += length;
+        }
+    }
 
     /// Sizes a leaf of `domain` may have, in bytes, one bit each. Before the first attach of an
     /// unfinalised domain: those any of the driver's IOMMUs offers.
