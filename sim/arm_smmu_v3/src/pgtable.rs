@@ -6,8 +6,6 @@
 
 mod format;
 mod map;
-#[cfg(test)]
-mod tests;
 mod unmap;
 
 use smmu::addr::Pa;

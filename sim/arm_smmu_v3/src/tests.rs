@@ -1,12 +1,12 @@
 //! Tests of the driver against the device model's registers and walks.
 
 mod attach;
-mod commands;
 mod entry;
 mod failures;
 mod lifecycle;
 mod maps;
 mod platform;
+mod recorded;
 mod series;
 
 use iommu_core::ops::{DomainKind, Prot};

@@ -33,7 +33,7 @@ fn seen(ste: &Entry) -> Seen {
     let config = ste[0] >> 1 & 7;
     let mut masks = [0xf, 0, 0, 0];
     if config & 5 == 5 {
-        masks[0] = u64::MAX & !(0x7 << 56);
+        masks[0] = !(0x7 << 56);
         // S1DSS, S1CIR, S1COR, S1CSH, S1STALLD, STRW.
         masks[1] |= 0xff | 1 << 27 | 3 << 30;
         masks[2] |= 0xffff;

@@ -130,7 +130,7 @@ fn a_queue_that_stands_still_is_a_timeout() {
     let mut driver = driver(Semantics::kernel(Kernel::V6_1));
     driver.platform_mut().smmus[0]
         .refuse
-        .extend([(0x46, 2); 5000]);
+        .extend(std::iter::repeat_n((0x46, 2), 5000));
     let instance = &mut driver.instances[0];
     let issued = instance.issue_sync(&mut driver.platform, &[]);
     assert_eq!(issued, Err(Errno::ETIMEDOUT));

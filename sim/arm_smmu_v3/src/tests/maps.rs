@@ -76,12 +76,9 @@ impl Model {
                         let below = size / (self.granule / 8);
                         let keep = (at - start) / below;
                         for part in 0..size / below {
-                            let kept = part == keep && below > pgsize;
                             if part != keep {
                                 self.leaves
                                     .insert(start + part * below, (below, paddr + part * below));
-                            } else if !kept {
-                                // Unmapped.
                             }
                         }
                         start += keep * below;
@@ -110,7 +107,7 @@ impl Model {
                     let bytes = if tg == 0 {
                         page
                     } else {
-                        (num + 1) * page << scale
+                        ((num + 1) * page) << scale
                     };
                     let first = w1 & !0xfff;
                     // An entry goes if any of its addresses is named.
@@ -358,16 +355,17 @@ fn unmap_commands(driver: &mut Driver<Machine>, domain: DomainId, pages: u64) ->
     driver.platform().commands()
 }
 
+const S2_IPA: u8 = 0x2a;
+const SYNC: u8 = 0x46;
+const NH_ALL: u8 = 0x10;
+const ATC_INV: u8 = 0x40;
+
 // linux-iommu.md P115, 4.7, D15.
 #[test]
 fn p115_unmapping_stage_2_under_a_guests_stage_1() {
     let names = |commands: &[Command]| -> Vec<u8> {
         commands.iter().map(|command| command.opcode().0).collect()
     };
-    const S2_IPA: u8 = 0x2a;
-    const SYNC: u8 = 0x46;
-    const NH_ALL: u8 = 0x10;
-    const ATC_INV: u8 = 0x40;
     let mut mainline = driver(Semantics::kernel(Kernel::V7_2));
     let device = add(&mut mainline, 1, &with_ats(1));
     let domain = DomainId(1);
