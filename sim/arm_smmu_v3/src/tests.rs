@@ -3,6 +3,7 @@
 mod attach;
 mod entry;
 mod failures;
+mod invalidate;
 mod lifecycle;
 mod maps;
 mod platform;
