@@ -88,9 +88,8 @@ struct Session {
 
 impl Session {
     fn new(label: &str, page_size: u64, script: String) -> Result<Self, String> {
-        let config = MachineConfig::from_label(label, page_size).ok_or_else(|| {
-            format!("{label:?} names no kernel (k510, k61, k612, k72): use --machine")
-        })?;
+        let config =
+            MachineConfig::from_label(label, page_size).map_err(|error| error.to_string())?;
         let player = Player::new(&config).map_err(|errno| format!("the machine: {errno}"))?;
         Ok(Self {
             player,

@@ -36,7 +36,7 @@ impl Type1 {
             return Err(anyhow::anyhow!("--page-size: 4096, 16384 or 65536").into());
         }
         let config = MachineConfig::from_label(&self.machine, self.page_size)
-            .with_context(|| format!("--machine {}: none of k510, k61, k612, k72", self.machine))?;
+            .with_context(|| format!("--machine {}", self.machine))?;
         for script in &self.scripts {
             let name = script.display().to_string();
             let bytes = input::read(script).with_context(|| name.clone())?;

@@ -81,6 +81,9 @@ pub struct TableDouble {
     page_sizes: u64,
     devices: BTreeMap<DeviceId, (Fw, Option<DomainId>)>,
     domains: BTreeMap<DomainId, Table>,
+    /// Faults to be reported, and what reporting each returned.
+    raised: Vec<(DeviceId, DeviceFault)>,
+    reported: Vec<Result<(), Errno>>,
     /// Entries removed from tables and not yet invalidated: what a cache may still hold.
     stale: BTreeMap<(DomainId, u64), u64>,
 }
@@ -101,8 +104,20 @@ impl TableDouble {
             page_sizes,
             devices: BTreeMap::new(),
             domains: BTreeMap::new(),
+            raised: Vec::new(),
+            reported: Vec::new(),
             stale: BTreeMap::new(),
         }
+    }
+
+    /// A device faults; the next run of the event threads reports it.
+    pub fn raise(&mut self, device: DeviceId, fault: DeviceFault) {
+        self.raised.push((device, fault));
+    }
+
+    /// What reporting returned since the last call.
+    pub fn take_reported(&mut self) -> Vec<Result<(), Errno>> {
+        std::mem::take(&mut self.reported)
     }
 
     /// Two 4K instances with both stages.
@@ -501,10 +516,13 @@ impl IommuOps for TableDouble {
         }
     }
 
-    fn handle_events<F>(&mut self, _report: F)
+    fn handle_events<F>(&mut self, mut report: F)
     where
         F: FnMut(DeviceId, &DeviceFault) -> Result<(), Errno>,
     {
+        for (device, fault) in std::mem::take(&mut self.raised) {
+            self.reported.push(report(device, &fault));
+        }
     }
 
     fn page_response(&mut self, _device: DeviceId, _response: &PageResponse) -> Result<(), Errno> {

@@ -204,6 +204,15 @@ structs! {
         num_regions: u32, "Regions.";
         num_irqs: u32, "Interrupt indexes.";
     }
+    /// `struct vfio_region_info`.
+    RegionInfo {
+        argsz: u32, "Size of the structure, or the size needed.";
+        flags: u32, "What may be done with it.";
+        index: u32, "Which region.";
+        cap_offset: u32, "Where the first capability is; 0 if none.";
+        size: u64, "Bytes.";
+        offset: u64, "Where it begins in the device file.";
+    }
 }
 
 /// Reads a structure from bytes of at least its size.

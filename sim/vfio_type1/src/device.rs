@@ -1,11 +1,10 @@
 //! Devices: which driver has them, and the files GROUP_GET_DEVICE_FD gives.
 
 use iommu_core::ops::Prot;
-use iommu_core::{DeviceId, Errno, GroupId, IommuOps, Paddr, UserMemory, UserPtr};
-use zerocopy::IntoBytes;
+use iommu_core::{DeviceId, Errno, GroupId, IommuOps, Paddr};
 
-use crate::abi;
 use crate::container::ContainerId;
+use crate::fault_region::FaultRegion;
 use crate::group::VfioGroup;
 use crate::host::FileId;
 use crate::process::{NOBODY, Pid};
@@ -27,6 +26,10 @@ pub(crate) struct VfioDevice {
     pub(crate) binding: Binding,
     /// Open device files.
     pub(crate) open: u32,
+    /// The series' fault region, while open and nested.
+    pub(crate) faults: Option<FaultRegion>,
+    /// Signals of the fault interrupt, once an eventfd is connected.
+    pub(crate) signals: Option<u64>,
 }
 
 impl<O: IommuOps> Vfio<O> {
@@ -56,6 +59,8 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Vfio,
                 open: 0,
+                faults: None,
+                signals: None,
             },
         );
         self.groups.entry(group).or_insert(VfioGroup {
@@ -82,6 +87,8 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Host(driver.to_owned()),
                 open: 0,
+                faults: None,
+                signals: None,
             },
         );
         Ok(())
@@ -160,7 +167,11 @@ impl<O: IommuOps> Vfio<O> {
 
     pub(crate) fn open_device(&mut self, pid: Pid, device: DeviceId) -> Result<(), Errno> {
         self.ctx(pid).step("vfio:open_device", Errno::EIO)?;
+        let region = self.make_fault_region(device);
         let entry = self.devices.get_mut(&device).ok_or(Errno::ENODEV)?;
+        if entry.open == 0 {
+            entry.faults = region;
+        }
         entry.open += 1;
         Ok(())
     }
@@ -168,39 +179,13 @@ impl<O: IommuOps> Vfio<O> {
     pub(crate) fn release_device_file(&mut self, device: DeviceId, group_file: FileId) {
         if let Some(entry) = self.devices.get_mut(&device) {
             entry.open -= 1;
+            if entry.open == 0 {
+                (entry.faults, entry.signals) = (None, None);
+            }
         }
         if let Some(group) = self.core.device(device).map(|device| device.group) {
             self.group_mut(group).users -= 1;
         }
         self.put(group_file);
-    }
-
-    pub(crate) fn device_ioctl(
-        &mut self,
-        pid: Pid,
-        device: DeviceId,
-        cmd: u32,
-        arg: UserPtr,
-        user: &mut impl UserMemory,
-    ) -> Result<u64, Errno> {
-        debug_assert!(self.devices.contains_key(&device));
-        match cmd {
-            abi::DEVICE_GET_INFO => {
-                let mut bytes = [0; size_of::<abi::DeviceInfo>()];
-                self.ctx(pid).copy_in(user, arg, &mut bytes)?;
-                let mut info: abi::DeviceInfo = abi::read(&bytes);
-                if (info.argsz as usize) < bytes.len() {
-                    return Err(Errno::EINVAL);
-                }
-                info.flags = abi::DEVICE_FLAGS_PCI;
-                info.num_regions = abi::PCI_NUM_REGIONS;
-                info.num_irqs = abi::PCI_NUM_IRQS;
-                self.ctx(pid).copy_out(user, arg, info.as_bytes())?;
-                Ok(0)
-            }
-            // None of the modelled devices can be reset.
-            abi::DEVICE_RESET => Err(Errno::EINVAL),
-            _ => Err(Errno::ENOTTY),
-        }
     }
 }

@@ -8,6 +8,8 @@ pub mod abi;
 pub mod api;
 mod container;
 mod device;
+mod device_file;
+mod fault_region;
 mod group;
 mod host;
 mod process;
@@ -16,6 +18,7 @@ mod vfio;
 
 pub use container::{Container, ContainerId};
 pub use device::Binding;
+pub use fault_region::{ENTRIES, ENTRY_BYTES, FaultRegion};
 pub use group::VfioGroup;
 pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, UnsafeInterrupts};
 pub use process::{

@@ -2,6 +2,7 @@
 
 mod containers;
 mod exhaustive;
+mod fault_ring;
 mod invalidate;
 mod maps;
 mod msi;

@@ -23,6 +23,7 @@ use crate::abi::extension;
 use crate::host::Host;
 use crate::process::Pid;
 
+pub(crate) use info::Caps;
 pub use iova_list::{IovaList, IovaRange};
 pub use series::{BIND, SET, SeriesNumbers, UNBIND, UNSET};
 

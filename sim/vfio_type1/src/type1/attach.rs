@@ -338,7 +338,7 @@ impl Type1 {
 }
 
 /// The physically contiguous run at `iova` in a domain, of at most `size` bytes.
-pub(super) fn run_in<O: IommuOps>(
+fn run_in<O: IommuOps>(
     ctx: &Ctx<'_, O>,
     domain: DomainId,
     iova: u64,

@@ -3,10 +3,9 @@
 
 use iommu_core::ops::Gather;
 use iommu_core::semantics::RegionSearch;
-use iommu_core::{Errno, IommuOps, Iova, Paddr, UserMemory};
+use iommu_core::{DomainId, Errno, IommuOps, Iova, Paddr, UserMemory};
 
-use super::attach::run_in;
-use super::{Ctx, Dma, FineGrained, Mapped, Tracking, Type1, VaddrState, Version};
+use super::{Ctx, Dma, FineGrained, Mapped, Tracking, Type1, Type1Domain, VaddrState, Version};
 use crate::abi::{self, unmap_flags};
 
 /// Runs unmapped before the caches are invalidated and the pages unpinned
@@ -81,10 +80,6 @@ impl Type1 {
         let mask = self.pgsize() - 1;
         let wrap = ctx.semantics().vfio.wrap;
         let all = unmap.flags & unmap_flags::ALL != 0;
-        let overflow_first = wrap == Errno::EOVERFLOW && !all && size != 0;
-        if overflow_first && first.checked_add(size - 1).is_none() {
-            return Err(wrap);
-        }
         if first & mask != 0 {
             return Err(Errno::EINVAL);
         }
@@ -207,35 +202,25 @@ impl Type1 {
         let mut gather = Gather::default();
         let mut removed: Vec<(Paddr, u64)> = Vec::with_capacity(TLB_SYNC_MAX);
         let mut unlocked = 0;
-        let (mut at, end) = (iova, iova + size);
-        while at < end {
-            let wanted = match first.fine {
-                FineGrained::Yes => page_size,
-                FineGrained::No => end - at,
-            };
-            let Some((paddr, length)) = run_in(ctx, first.domain, at, wanted) else {
-                // The kernel warns: a mapped page has no translation.
-                at += page_size;
-                continue;
-            };
-            let done = ctx
+        let mut runs = Runs::new(first, iova, iova + size, page_size);
+        while let Some((at, paddr, length)) = runs.next(ctx) {
+            let mut done = ctx
                 .core
                 .unmap_fast(first.domain, Iova(at), length, &mut gather);
             if done > 0 {
                 removed.push((paddr, done));
-                at += done;
             }
             if removed.len() >= TLB_SYNC_MAX || done == 0 {
                 unlocked += sync_unpin(ctx, dma, first.domain, &mut gather, &mut removed);
             }
             if done == 0 {
-                let done = ctx.core.unmap(first.domain, Iova(at), length);
+                done = ctx.core.unmap(first.domain, Iova(at), length);
                 if done == 0 {
                     break;
                 }
                 unlocked += dma.unpin_run(ctx, paddr, done / page_size);
-                at += done;
             }
+            runs.passed(at, length, done);
         }
         unlocked += sync_unpin(ctx, dma, first.domain, &mut gather, &mut removed);
         let dma = self.dma.get_mut(&iova).expect("the mapping exists");
@@ -244,11 +229,93 @@ impl Type1 {
     }
 }
 
+/// The physically contiguous runs of a range of a domain, in order, as the tables have them; pages
+/// that lead nowhere, at which the kernel warns, are passed over.
+struct Runs {
+    domain: DomainId,
+    fine: FineGrained,
+    page_size: u64,
+    at: u64,
+    end: u64,
+    /// Leaf entries from `at` on that were read ahead, and which of them come next.
+    ahead: Vec<(Paddr, u64)>,
+    next: usize,
+}
+
+impl Runs {
+    fn new(domain: &Type1Domain, at: u64, end: u64, page_size: u64) -> Self {
+        Self {
+            domain: domain.domain,
+            fine: domain.fine,
+            page_size,
+            at,
+            end,
+            ahead: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// The leaf entry at `at`, which is where reading ahead has come to.
+    #[inline]
+    fn leaf<O: IommuOps>(&mut self, ctx: &Ctx<'_, O>, at: u64) -> Option<(Paddr, u64)> {
+        if self.next == self.ahead.len() {
+            self.ahead.clear();
+            self.next = 0;
+            let ops = ctx.core.ops();
+            ops.leaves(self.domain, Iova(at), self.end - at, &mut self.ahead);
+        }
+        self.ahead.get(self.next).copied()
+    }
+
+    /// Address, physical address and length of the next run.
+    #[inline]
+    fn next<O: IommuOps>(&mut self, ctx: &Ctx<'_, O>) -> Option<(u64, Paddr, u64)> {
+        while self.at < self.end {
+            let at = self.at;
+            let Some((paddr, mut length)) = self.leaf(ctx, at) else {
+                self.at += self.page_size;
+                continue;
+            };
+            if self.fine == FineGrained::Yes {
+                // Page by page: what is left of the entry comes next.
+                if let Some(entry) = self.ahead.get_mut(self.next) {
+                    *entry = (paddr.add(self.page_size), length - self.page_size);
+                    self.next += usize::from(length == self.page_size);
+                }
+                return Some((at, paddr, self.page_size));
+            }
+            self.next += 1;
+            while at + length < self.end {
+                match self.leaf(ctx, at + length) {
+                    Some((next, more)) if next == paddr.add(length) => {
+                        length += more;
+                        self.next += 1;
+                    }
+                    _ => break,
+                }
+            }
+            return Some((at, paddr, length));
+        }
+        None
+    }
+
+    /// `done` bytes of the run of `length` bytes at `at` are unmapped. If that is not the run as it
+    /// was seen, what was read ahead is stale.
+    #[inline]
+    fn passed(&mut self, at: u64, length: u64, done: u64) {
+        self.at = at + done;
+        if done != length {
+            self.ahead.clear();
+            self.next = 0;
+        }
+    }
+}
+
 /// Tells the caches, then unpins (`vfio_sync_unpin()`).
 fn sync_unpin<O: IommuOps>(
     ctx: &mut Ctx<'_, O>,
     dma: &Dma,
-    domain: iommu_core::DomainId,
+    domain: DomainId,
     gather: &mut Gather,
     removed: &mut Vec<(Paddr, u64)>,
 ) -> u64 {
