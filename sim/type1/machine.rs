@@ -265,9 +265,9 @@ pub(super) fn domain_type<O: IommuOps>(core: &IommuCore<O>, device: DeviceId) ->
         Some((_, DomainKind::Blocked)) => "blocked",
         Some((_, DomainKind::Identity)) => "identity",
         Some((_, DomainKind::Unmanaged)) => "unmanaged",
-        Some((_, DomainKind::Nested)) => "nested",
         Some((_, DomainKind::Dma)) => "DMA",
         Some((_, DomainKind::DmaFq)) => "DMA-FQ",
-        Some((_, DomainKind::Nested)) | None => "unknown",
+        Some((_, DomainKind::Nested)) => "nested",
+        None => "unknown",
     }
 }
