@@ -315,27 +315,52 @@ impl Command {
     }
 }
 
+/// A SubstreamID, if there is one.
+struct Substream(Option<SubstreamId>);
+
+impl fmt::Display for Substream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |ssid| write!(f, " ssid {ssid}"))
+    }
+}
+
+/// All there is to a command: two that differ read differently.
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.opcode())?;
-        match self {
-            Self::CfgiSte { sid, .. } | Self::PrefetchConfig { sid } => write!(f, " sid {sid}"),
-            Self::CfgiCd { sid, ssid, .. } => write!(f, " sid {sid} ssid {ssid}"),
+        match *self {
+            Self::PrefetchConfig { sid } => write!(f, " sid {sid}"),
+            Self::CfgiSte { sid, reach } => write!(f, " sid {sid} {reach:?}"),
+            Self::CfgiCd { sid, ssid, reach } => write!(f, " sid {sid} ssid {ssid} {reach:?}"),
             Self::TlbiNhAll { vmid } | Self::TlbiS12Vmall { vmid } => write!(f, " vmid {vmid}"),
-            Self::TlbiNhAsid { asid, .. } | Self::TlbiEl2Asid { asid } => write!(f, " asid {asid}"),
-            Self::TlbiNhVa { asid, range, .. } | Self::TlbiEl2Va { asid, range } => {
-                write!(f, " asid {asid} {range}")
-            }
+            Self::TlbiNhAsid { asid, vmid } => write!(f, " asid {asid} vmid {vmid}"),
+            Self::TlbiEl2Asid { asid } => write!(f, " asid {asid}"),
+            Self::TlbiNhVa { asid, vmid, range } => write!(f, " asid {asid} vmid {vmid} {range}"),
+            Self::TlbiEl2Va { asid, range } => write!(f, " asid {asid} {range}"),
             Self::TlbiS2Ipa { vmid, range } => write!(f, " vmid {vmid} {range}"),
             Self::AtcInv {
                 sid,
+                ssid,
                 address,
                 size_log2,
-                ..
-            } => write!(f, " sid {sid} {address:#x} pages 2^{size_log2}"),
-            Self::PriResp { sid, group, .. } => write!(f, " sid {sid} group {group}"),
-            Self::Resume { sid, stag, .. } => write!(f, " sid {sid} stag {stag:#x}"),
-            Self::CfgiAll | Self::TlbiEl2All | Self::TlbiNsnhAll | Self::Sync { .. } => Ok(()),
+            } => write!(
+                f,
+                " sid {sid}{} {address:#x} pages 2^{size_log2}",
+                Substream(ssid)
+            ),
+            Self::PriResp {
+                sid,
+                ssid,
+                group,
+                answer,
+            } => write!(f, " sid {sid}{} group {group} {answer:?}", Substream(ssid)),
+            Self::Resume { sid, stag, answer } => {
+                write!(f, " sid {sid} stag {stag:#x} {answer:?}")
+            }
+            Self::Sync { msi: Some(msi) } => write!(f, " msi {msi}"),
+            Self::CfgiAll | Self::TlbiEl2All | Self::TlbiNsnhAll | Self::Sync { msi: None } => {
+                Ok(())
+            }
         }
     }
 }

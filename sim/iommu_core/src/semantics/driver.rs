@@ -196,10 +196,12 @@ impl DriverRules {
     }
 
     /// 5.10 with attach that leaves the old attachment on failure and entries changed hitlessly.
+    /// Blocks are not split: the TLB entry of a block outlives the unmap of a part of it.
     pub const fn fixed() -> Self {
         Self {
             attach_order: AttachOrder::PrepareCommit,
             entry_writer: EntryWriter::HitlessSafeBits,
+            block_split: BlockSplit::Refuse,
             sid_conflict: SidConflict::Refuse(Errno::EINVAL),
             ..Self::kernel(Kernel::V5_10)
         }
