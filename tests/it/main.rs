@@ -5,6 +5,7 @@
 mod access_counts; // accesses of cold walks for every pair of sizes
 mod cli; // what the command prints, where, and how it ends
 mod docs; // every console example of README and book
+mod driver; // the Linux driver on the device model, and against the real one's commands
 mod edge; // the numbered edge cases of the architecture
 mod explained; // what a person reads for each kind of walk
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
