@@ -11,6 +11,7 @@ mod check;
 mod decode;
 mod run;
 mod type1;
+mod unwind;
 mod walk;
 
 use std::io::{self, Write};
@@ -52,6 +53,8 @@ enum Command {
     Check(check::Check),
     /// Play VFIO scripts on the model of the kernel
     Type1(type1::Type1),
+    /// Try attach, detach and SET_PASID_TABLE in every order, failing at every step
+    Unwind(unwind::Unwind),
 }
 
 /// Why a command ends early.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Decode(decode) => decode.execute(format, &mut out),
         Command::Check(check) => check.execute(format, &mut out),
         Command::Type1(type1) => type1.execute(&mut out),
+        Command::Unwind(unwind) => unwind.execute(format, &mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
     match result {

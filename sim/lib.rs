@@ -13,3 +13,4 @@ pub mod scenario;
 pub mod snapshot;
 pub mod suggest;
 pub mod type1;
+pub mod unwind;
