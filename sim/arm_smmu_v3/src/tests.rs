@@ -9,6 +9,7 @@ mod maps;
 mod platform;
 mod recorded;
 mod series;
+mod tables;
 
 use iommu_core::ops::{DomainKind, Prot};
 use iommu_core::semantics::{SeriesIo, SeriesVfio};

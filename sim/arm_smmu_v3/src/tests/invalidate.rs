@@ -88,7 +88,11 @@ fn p52_granules_are_checked_from_io16_on() {
         for semantics in [posted(SeriesIo::V16), Semantics::fixed()] {
             let (mut driver, ..) = nested(semantics);
             let (answer, commands) = ask(&mut driver, IOTLB, addr(granule, 1));
-            assert_eq!((answer, commands), (Err(Errno::EINVAL), vec![]), "{granule}");
+            assert_eq!(
+                (answer, commands),
+                (Err(Errno::EINVAL), vec![]),
+                "{granule}"
+            );
         }
     }
     // Before, less than a page never ends.
