@@ -117,14 +117,29 @@ impl<B: Bus> Dma<'_, B> {
     }
 
     pub(super) fn write(&mut self, iova: u64, bytes: &[u8]) -> Transfer {
-        self.pieces(
-            iova,
-            bytes.len() as u64,
-            Prot::WRITE,
-            |contents, paddr, range| {
-                contents.write(paddr, &bytes[range]);
-            },
-        )
+        let length = bytes.len() as u64;
+        self.pieces(iova, length, Prot::WRITE, |contents, paddr, range| {
+            contents.write(paddr, &bytes[range]);
+        })
+    }
+
+    /// Writes the test device's pattern, `length` bytes of it.
+    pub(super) fn write_pattern(&mut self, iova: u64, length: u64) -> Transfer {
+        self.pieces(iova, length, Prot::WRITE, |contents, paddr, range| {
+            let bytes: Vec<u8> = range.map(|at| PATTERN[at % PATTERN.len()]).collect();
+            contents.write(paddr, &bytes);
+        })
+    }
+
+    /// Reads `length` bytes; the first of them.
+    pub(super) fn read_word(&mut self, iova: u64, length: u64) -> (Transfer, u32) {
+        let mut word = [0; 4];
+        let transfer = self.pieces(iova, length, Prot::READ, |contents, paddr, range| {
+            if let Some(bytes) = word.get_mut(range.start..range.end.min(4)) {
+                contents.read(paddr, bytes);
+            }
+        });
+        (transfer, u32::from_le_bytes(word))
     }
 
     pub(super) fn read(&mut self, iova: u64, bytes: &mut [u8]) -> Transfer {
@@ -133,11 +148,6 @@ impl<B: Bus> Dma<'_, B> {
             contents.read(paddr, &mut bytes[range]);
         })
     }
-}
-
-/// The test device's pattern, `length` bytes of it.
-pub(super) fn pattern(length: usize) -> Vec<u8> {
-    PATTERN.iter().copied().cycle().take(length).collect()
 }
 
 /// Where an `edu` device's access really goes.

@@ -12,6 +12,9 @@ use super::machine::{self, Hardware, Known, MachineConfig};
 use super::record::Record;
 use super::user::Buffers;
 
+/// Bytes of a region an ioctl gets to see: more than any structure or bitmap has.
+const LOOK: u64 = 1 << 20;
+
 /// A file as scripts name it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Named {
@@ -316,33 +319,43 @@ impl<B: Hardware> Player<B> {
         }
     }
 
-    /// Reads the caller's memory at `address`, for a structure a script points at.
-    pub(super) fn region_bytes(&self, address: u64) -> Option<(u64, Vec<u8>)> {
+    /// The caller's memory from `address` on to the end of its region, for a structure or bitmap a
+    /// script points at.
+    pub(super) fn region_bytes(&self, address: u64) -> Option<Vec<u8>> {
         let session = self.session.as_ref()?;
         let region = session
             .memory
             .iter()
-            .find(|m| (m.address..m.address + m.size).contains(&address))?;
+            .find(|m| address.checked_sub(m.address).is_some_and(|at| at < m.size))?;
         let process = self.vfio.host().process(session.pid);
-        let mut bytes = vec![0; region.size as usize];
-        let frames = process.frames(region.address, region.size, self.page_size);
+        let within = address - region.address;
+        let start = address - within % self.page_size;
+        let length = (region.size - within).min(LOOK);
+        let end = (address + length).next_multiple_of(self.page_size);
+        let mut bytes = vec![0; (end - start) as usize];
+        let frames = process.frames(start, end - start, self.page_size);
         for (frame, chunk) in frames.iter().zip(bytes.chunks_mut(self.page_size as usize)) {
             if let Some(frame) = frame {
                 self.contents.read(*frame, chunk);
             }
         }
-        Some((region.address, bytes))
+        Some(bytes.split_off((address - start) as usize))
     }
 
     /// The CPU writes.
     pub(super) fn cpu_write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         let (pid, page_size) = (self.pid(), self.page_size);
-        let paddr =
-            self.vfio
-                .host_mut()
-                .process_mut(pid)
-                .touch(address, page_size, Access::ReadWrite)?;
-        self.contents.write(paddr, bytes);
+        let first = (page_size - address % page_size).min(bytes.len() as u64) as usize;
+        let mut at = address;
+        for piece in std::iter::once(&bytes[..first])
+            .chain(bytes[first..].chunks(page_size as usize))
+            .filter(|piece| !piece.is_empty())
+        {
+            let process = self.vfio.host_mut().process_mut(pid);
+            let paddr = process.touch(at, page_size, Access::ReadWrite)?;
+            self.contents.write(paddr, piece);
+            at = at.wrapping_add(piece.len() as u64);
+        }
         Ok(())
     }
 

@@ -134,3 +134,24 @@ resv
     let answers = play::<Driver<Board>>(&config, "nonsense", nonsense).unwrap();
     assert_eq!(answers.len(), nonsense.lines().count());
 }
+
+/// The page that lists differences is the code's own list, row for row.
+#[test]
+fn the_page_of_differences_lists_every_switch_and_defect() {
+    use iommu_core::Defect;
+    use iommu_core::semantics::SWITCHES;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/reference/semantics.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `") || line.starts_with("| D"))
+        .collect();
+    let switches = SWITCHES
+        .iter()
+        .map(|s| format!("| `{}` | {} | {} |", s.name, s.differs, s.shown_by));
+    let defects = Defect::ALL
+        .iter()
+        .map(|d| format!("| D{} | {} | {} |", d.number(), d.what(), d.shown_by()));
+    let expected: Vec<String> = switches.chain(defects).collect();
+    assert_eq!(rows, expected);
+}

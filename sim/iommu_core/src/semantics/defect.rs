@@ -61,10 +61,10 @@ defects! {
     MsiUnwindRemovesOld = 21, "unwinding BIND removes an earlier binding; a duplicate BIND ignores the new gpa", "P58, P59, P60";
     BasePtrUnchecked = 22, "base_ptr is checked neither for alignment nor for range", "P16";
     FaultQueueDrops = 23, "a full fault region drops events with no sign to user space", "P65";
-    RegionErrorPaths = 24, "a response region whose work queue cannot be had is registered with freed memory", "p_response_region_error_path";
-    IrqInfoUninitialised = 25, "GET_IRQ_INFO copies four uninitialised bytes", "p_irq_info_leaks_four_bytes";
+    RegionErrorPaths = 24, "a response region whose work queue cannot be had is registered with freed memory", "not modelled: there is no response region";
+    IrqInfoUninitialised = 25, "GET_IRQ_INFO copies four uninitialised bytes", "not modelled: there is no stack to leak; zeros are copied";
     TailOvershoot = 26, "a tail beyond the head of the fault region is accepted", "P68";
-    RegionIdsCollide = 27, "region type and capability numbers of v11 collide with others", "p_region_type_of_v11_is_that_of_ccw";
+    RegionIdsCollide = 27, "region type and capability numbers of v11 collide with others", "a_nested_device_has_one_region_and_one_interrupt_more";
     FieldsUnchecked = 28, "padding, s1fmt and s1dss are not checked", "P11";
     SidTreeRefusesOwn = 29, "a master's own duplicate StreamID fails its probe, and the unwind corrupts the tree", "P29, P117";
 }

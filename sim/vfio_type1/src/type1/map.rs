@@ -227,7 +227,7 @@ impl Dma {
             let already = if self.pinned.is_empty() {
                 0
             } else {
-                let end = at + run.pages * mode.page_size;
+                let end = at.saturating_add(run.pages * mode.page_size);
                 self.pinned.range(at..end).count() as u64
             };
             self.charge(ctx, (run.pages - already) as i64)?;
@@ -244,8 +244,8 @@ impl Dma {
         paddr: Paddr,
         pages: u64,
     ) {
-        let unlocked = self.unpin_run(ctx, paddr, pages);
-        let end = iova + pages * ctx.host.page_size();
+        let unlocked = Self::unpin_run(ctx, paddr, pages);
+        let end = iova.saturating_add(pages * ctx.host.page_size());
         // What is pinned externally stays charged.
         let credited = unlocked.saturating_sub(self.pinned.range(iova..end).count() as u64);
         // Giving back cannot fail unless the process is gone, and then nobody is charged.
@@ -254,12 +254,7 @@ impl Dma {
 
     /// Unpins a run; how many of its pages were counted.
     #[inline]
-    pub(super) fn unpin_run<O: IommuOps>(
-        &self,
-        ctx: &mut Ctx<'_, O>,
-        paddr: Paddr,
-        pages: u64,
-    ) -> u64 {
+    pub(super) fn unpin_run<O: IommuOps>(ctx: &mut Ctx<'_, O>, paddr: Paddr, pages: u64) -> u64 {
         let unlocked = ctx.host.unpin(paddr, pages);
         ctx.core.ops_mut().control_mut().journal.note(|| Call {
             op: "vfio:unpin",

@@ -211,18 +211,18 @@ impl Type1 {
                 removed.push((paddr, done));
             }
             if removed.len() >= TLB_SYNC_MAX || done == 0 {
-                unlocked += sync_unpin(ctx, dma, first.domain, &mut gather, &mut removed);
+                unlocked += sync_unpin(ctx, first.domain, &mut gather, &mut removed);
             }
             if done == 0 {
                 done = ctx.core.unmap(first.domain, Iova(at), length);
                 if done == 0 {
                     break;
                 }
-                unlocked += dma.unpin_run(ctx, paddr, done / page_size);
+                unlocked += Dma::unpin_run(ctx, paddr, done / page_size);
             }
             runs.passed(at, length, done);
         }
-        unlocked += sync_unpin(ctx, dma, first.domain, &mut gather, &mut removed);
+        unlocked += sync_unpin(ctx, first.domain, &mut gather, &mut removed);
         let dma = self.dma.get_mut(&iova).expect("the mapping exists");
         dma.mapped = Mapped::No;
         unlocked
@@ -314,7 +314,6 @@ impl Runs {
 /// Tells the caches, then unpins (`vfio_sync_unpin()`).
 fn sync_unpin<O: IommuOps>(
     ctx: &mut Ctx<'_, O>,
-    dma: &Dma,
     domain: DomainId,
     gather: &mut Gather,
     removed: &mut Vec<(Paddr, u64)>,
@@ -326,6 +325,6 @@ fn sync_unpin<O: IommuOps>(
     let page_size = ctx.host.page_size();
     removed
         .drain(..)
-        .map(|(paddr, length)| dma.unpin_run(ctx, paddr, length / page_size))
+        .map(|(paddr, length)| Dma::unpin_run(ctx, paddr, length / page_size))
         .sum()
 }
