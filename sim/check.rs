@@ -1,9 +1,11 @@
 //! Recorded answers of other implementations, compared with the model's, field by field.
 
+mod driver;
 mod golden;
 mod report;
 mod trace;
 mod truth;
+mod type1;
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,20 +21,36 @@ pub use trace::Watch;
 use crate::input;
 use crate::snapshot::{self, Snapshot, SnapshotError};
 
-/// The device that traces are replayed on.
+/// Whose part in a trace is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceOptions {
-    /// Its caches.
-    pub caches: CacheConfig,
-    /// Whether the driver's mistakes are looked for.
-    pub watch: Watch,
+pub enum Side {
+    /// The device's: the recorded driver drives our device.
+    Device,
+    /// The driver's: our driver does what the recorded one did, and issues its commands.
+    Driver,
 }
 
-impl From<CacheConfig> for TraceOptions {
-    fn from(caches: CacheConfig) -> Self {
+/// How recordings are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Caches of the device that traces are replayed on.
+    pub caches: CacheConfig,
+    /// Whether the recorded driver's mistakes are looked for.
+    pub watch: Watch,
+    /// Whose part in traces is compared.
+    pub side: Side,
+    /// The machine VFIO sessions were recorded on, in the words of their names (`k61_two`), if
+    /// names do not tell.
+    pub machine: Option<String>,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
         Self {
-            caches,
+            caches: CacheConfig::INFINITE,
             watch: Watch::Off,
+            side: Side::Device,
+            machine: None,
         }
     }
 }
@@ -73,13 +91,13 @@ pub enum CheckError {
 }
 
 /// Compares every case in the file at `path`, whose kind is told by its content. Traces are replayed
-/// on a device with `options`; the other kinds ask each question of a cold one.
+/// as `options` say; the other kinds of the device ask each question of a cold one.
 ///
 /// # Errors
 /// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
 pub fn check_file(
     path: &Path,
-    options: &TraceOptions,
+    options: &CheckOptions,
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let read = |source| CheckError::Read {
@@ -90,7 +108,7 @@ pub fn check_file(
     let mut bytes = Vec::new();
     let mut start = reader.by_ref().take(trace::START);
     start.read_to_end(&mut bytes).map_err(read)?;
-    if trace::is_trace(&bytes) {
+    if trace::is_trace(&bytes) && options.side == Side::Device {
         return trace::check(path, bytes.chain(reader), options, report);
     }
     reader.read_to_end(&mut bytes).map_err(read)?;
@@ -104,10 +122,16 @@ pub fn check_file(
         .lines()
         .find(|line| !line.trim().is_empty())
         .unwrap_or_default();
+    if first.starts_with(driver::FORMAT) {
+        return driver::check(path, text, report);
+    }
     if first.starts_with("smmu,sid,iova,rw,") {
         return Err(unknown(
             "rows of a snapshot: give its .json manifest instead",
         ));
+    }
+    if type1::is_recording(first) {
+        return type1::check(path, text, options.machine.as_deref(), report);
     }
     if first.trim_start().starts_with('{') && first.contains("\"scenario\"") {
         return golden::check(path, text, report);
@@ -117,8 +141,9 @@ pub fn check_file(
         return truth::check(path, &snapshot, report);
     }
     Err(unknown(
-        "neither golden scenarios (JSON lines with \"scenario\") nor a snapshot manifest \
-         (\"format\": \"smmu-snapshot-1\") nor a trace (\"# smmu-dma-trace-1\")",
+        "neither golden scenarios (JSON lines with \"scenario\") nor a VFIO session (JSON lines, \
+         the first with \"meta\" and \"script\") nor a driver's trace (\"# smmu-dma-trace-1\") nor a \
+         snapshot manifest (\"format\": \"smmu-snapshot-1\")",
     ))
 }
 

@@ -12,6 +12,8 @@ mod run;
 mod simulate;
 mod source;
 mod terminal;
+mod type1;
+mod unwind;
 mod validate;
 mod walk;
 
@@ -89,6 +91,10 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Compare the timed machine with published measurements and closed forms
     Validate(validate::Validate),
+    /// Play VFIO scripts on the model of the kernel
+    Type1(type1::Type1),
+    /// Try attach, detach and SET_PASID_TABLE in every order, failing at every step
+    Unwind(unwind::Unwind),
 }
 
 /// Why a command ends early.
@@ -167,6 +173,8 @@ fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Ver
         Command::Regs(regs) => regs.execute(format, out),
         Command::Decode(decode) => decode.execute(format, out),
         Command::Check(check) => check.execute(format, out),
+        Command::Type1(type1) => type1.execute(out),
+        Command::Unwind(unwind) => unwind.execute(format, out),
         Command::Simulate(simulate) => simulate.execute(format, out),
         Command::Validate(validate) => validate.execute(format, out),
         Command::Completions(completions) => completions.execute(out),

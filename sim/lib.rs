@@ -2,6 +2,7 @@
 //!
 //! This crate does all input and output; the model crates do none.
 
+pub mod board;
 pub mod check;
 pub mod cli;
 pub mod decode;
@@ -14,5 +15,7 @@ pub mod simulate;
 pub mod snapshot;
 mod style;
 pub mod suggest;
+pub mod type1;
+pub mod unwind;
 pub mod validate;
 pub mod workload;

@@ -194,6 +194,33 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Counts one case whose answers are texts; `kind` and `place` are only asked for if they
+    /// differ.
+    pub(crate) fn text(
+        &mut self,
+        source: &'static str,
+        expected: &str,
+        actual: &str,
+        kind: impl FnOnce() -> String,
+        place: impl FnOnce() -> String,
+    ) {
+        self.checked += 1;
+        *self.sources.entry(source).or_default() += 1;
+        if expected == actual {
+            self.agree += 1;
+            return;
+        }
+        self.differ += 1;
+        let kind = self.kinds.entry(kind()).or_default();
+        kind.add(|| Example {
+            place: place(),
+            expected: expected.into(),
+            actual: actual.into(),
+        });
+    }
+}
+
 impl Kind {
     fn add(&mut self, example: impl FnOnce() -> Example) {
         self.count += 1;

@@ -25,7 +25,7 @@ use self::line::{Consumed, Line};
 use self::machine::Machine;
 use self::transactions::{Globals, Pending};
 use super::report::{Example, TraceSummary};
-use super::{CheckError, Report, TraceOptions};
+use super::{CheckError, CheckOptions, Report};
 
 /// Longest line there is: a transaction's is under 100 bytes, an STE's under 200.
 const LONGEST_LINE: u64 = 1024;
@@ -50,7 +50,7 @@ pub(super) fn is_trace(start: &[u8]) -> bool {
 pub(super) fn check(
     path: &Path,
     mut reader: impl BufRead,
-    options: &TraceOptions,
+    options: &CheckOptions,
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let machine =

@@ -8,13 +8,13 @@ use smmu::cache::CacheConfig;
 
 use super::terminal::Progress;
 use super::{Failure, Format, Verdict, write_json};
-use crate::check::{Report, TraceOptions, Watch, check_file};
+use crate::check::{CheckOptions, Report, Side, Watch, check_file};
 
 /// Compare the model with recorded answers of other implementations.
 ///
-/// Each file's kind is told by its content: golden scenarios (JSON lines), the .json manifest of a
-/// snapshot, whose pages and ground truth lie beside it, or the trace of a driver's run (CSV); plain,
-/// gzip or Zstandard. Exit code 0 only if nothing differs.
+/// Each file's kind is told by its content: golden scenarios or VFIO sessions (JSON lines), the .json
+/// manifest of a snapshot, whose pages and ground truth lie beside it, or the trace of a driver's run
+/// (CSV); plain, gzip or Zstandard. Exit code 0 only if nothing differs.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -31,6 +31,13 @@ pub(super) struct Check {
     /// Look for the driver's mistakes in traces: stale entries used, and why
     #[arg(long)]
     sanitize: bool,
+    /// Compare the driver's part in traces: the commands ours issues for the same operations
+    #[arg(long, conflicts_with_all = ["sanitize", "cache"])]
+    driver: bool,
+    /// The machine VFIO sessions were recorded on, if file names do not tell: k510, k61, k612 or
+    /// k72, with _two, _mix or _noits
+    #[arg(long, value_name = "LABEL")]
+    machine: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,13 +64,19 @@ impl Check {
     pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
         let mut report = Report::default();
         let progress = Progress::new();
-        let options = TraceOptions {
+        let options = CheckOptions {
             caches: self.cache.config(),
             watch: if self.sanitize {
                 Watch::Sanitizer
             } else {
                 Watch::Off
             },
+            side: if self.driver {
+                Side::Driver
+            } else {
+                Side::Device
+            },
+            machine: self.machine,
         };
         for (i, file) in self.files.iter().enumerate() {
             let (number, count) = (i + 1, self.files.len());

@@ -8,6 +8,7 @@ mod device; // the device against models: queues, registers, caches
 #[cfg(unix)]
 mod docs; // every console example of README and book
 mod drive; // programs of bytes for the whole device, those of fuzzing among them
+mod driver; // the Linux driver on the device model, and against the real one's commands
 mod edge; // the numbered edge cases of the architecture
 mod explained; // what a person reads for each kind of walk
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
@@ -23,6 +24,7 @@ mod terminal; // help, colour, logs, progress, completions, manual pages
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
 mod timing; // the timed machine: published figures, recordings, the functional model, bad input
 mod traces; // recorded runs of real drivers, driven through the model
+mod vfio_recordings; // recorded VFIO sessions of real kernels
 mod vm_memory; // a virtio-style device on rust-vmm, its DMA through the SMMU
 mod walk_oracle; // the walker against an independent oracle, over all configurations
 mod walk_relations; // metamorphic relations: identity stages, blocks and pages, permissions

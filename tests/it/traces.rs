@@ -5,9 +5,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use smmu::cache::CacheConfig;
-use smmu_sim::check::{CheckError, Report, check_file};
+use smmu_sim::check::{CheckError, CheckOptions, Report, check_file};
 
 const CACHES: [CacheConfig; 3] = [CacheConfig::OFF, CacheConfig::SMALL, CacheConfig::INFINITE];
+
+/// A device with these caches.
+fn cached(caches: CacheConfig) -> CheckOptions {
+    CheckOptions {
+        caches,
+        ..CheckOptions::default()
+    }
+}
 
 fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,7 +36,7 @@ fn replayed(lines: &[String], caches: &CacheConfig) -> Result<Report, CheckError
     }
     file.flush().unwrap();
     let mut report = Report::default();
-    check_file(file.path(), &(*caches).into(), &mut report)?;
+    check_file(file.path(), &cached(*caches), &mut report)?;
     Ok(report)
 }
 
@@ -74,7 +82,7 @@ fn excerpts_of_real_runs_agree_with_every_cache() {
         for caches in CACHES {
             let mut report = Report::default();
             let path = data(&format!("trace_{name}.csv.zst"));
-            check_file(&path, &caches.into(), &mut report).unwrap();
+            check_file(&path, &cached(caches), &mut report).unwrap();
             assert!(report.is_clean(), "{report}");
             assert_eq!(report.checked, checked, "{name}");
             // What QEMU makes of global pages shows only where a cache has kept one.

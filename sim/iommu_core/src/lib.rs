@@ -1,44 +1,42 @@
 //! The OS-neutral IOMMU core: devices, groups, domains, attach and detach, map and unmap.
 //!
-//! Knows no hardware. At present it holds the vocabulary shared with drivers, the error numbers a
-//! refusal carries; domains and groups arrive with the driver that implements them.
+//! Knows no hardware: a driver implements [`IommuOps`] and the core owns it. Ownership goes one
+//! way, core to driver to platform, so a whole machine is one value that can be cloned and compared.
+//!
+//! What differs between published kernels and patch series is data: [`Semantics`], held with the
+//! [`FaultPlan`] and the [`Journal`] in one [`Control`] at the bottom of the machine.
 
-use thiserror::Error;
+mod attach;
+mod bug;
+mod core;
+mod device;
+mod errno;
+mod faults;
+mod ids;
+mod journal;
+mod mapping;
+mod msi;
+mod nested;
+pub mod ops;
+mod resv;
+pub mod semantics;
+pub mod testing;
+pub mod uapi;
+mod user;
 
-/// Why the IOMMU core refuses an operation, in the kernel's own terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum IommuError {
-    /// The domain cannot serve this device (for example another SMMU instance).
-    #[error("the domain does not fit the device")]
-    Incompatible,
-    /// The device's group is owned by someone else.
-    #[error("the group is in use")]
-    Busy,
-    /// No memory for a table.
-    #[error("out of memory")]
-    NoMemory,
-}
-
-impl IommuError {
-    /// The Linux error number (positive) user space would see.
-    pub fn errno(self) -> i32 {
-        match self {
-            Self::Incompatible => 22, // EINVAL
-            Self::Busy => 16,         // EBUSY
-            Self::NoMemory => 12,     // ENOMEM
-        }
-    }
-}
+pub use self::core::{CoreConfig, IommuCore};
+pub use bug::KernelBug;
+pub use device::{Bus, Device, DeviceConfig, Group, Grouping, MsiIsolation};
+pub use errno::Errno;
+pub use faults::{FaultMode, FaultPlan};
+pub use ids::{DeviceId, DomainId, GroupId, IdSource, Iova, Paddr};
+pub use journal::{Call, Control, Journal, Recording};
+pub use mapping::pgsize;
+pub use msi::{MsiBinding, MsiCookie};
+pub use ops::IommuOps;
+pub use resv::insert_resv_region;
+pub use semantics::{Defect, Kernel, Semantics};
+pub use user::{TASK_SIZE, UserBuffer, UserMemory, UserPtr};
 
 #[cfg(test)]
-mod tests {
-    use super::IommuError;
-
-    #[test]
-    fn errno_values_are_those_of_asm_generic_errno_base_h() {
-        assert_eq!(IommuError::Incompatible.errno(), 22);
-        assert_eq!(IommuError::Busy.errno(), 16);
-        assert_eq!(IommuError::NoMemory.errno(), 12);
-    }
-}
+mod tests;

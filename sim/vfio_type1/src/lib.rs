@@ -1,26 +1,34 @@
-//! The VFIO type1 user API: containers, groups, ioctls as bytes. Sees [`iommu_core`] only.
+//! The VFIO type1 user API: containers, groups, devices, ioctls as bytes. Sees [`iommu_core`] only.
 //!
-//! At present it holds the ioctl numbers; the container and its domain list arrive with the driver.
+//! [`Vfio`] owns the IOMMU core and a [`Host`] of simulated processes. Everything user space does
+//! goes through [`Vfio::ioctl`] and a few system calls, with the errors of the kernel whose
+//! [`Semantics`](iommu_core::Semantics) the machine carries; [`api`] is a typed layer above.
 
-use iommu_core as _;
+pub mod abi;
+pub mod api;
+mod container;
+mod device;
+mod device_file;
+mod fault_region;
+mod group;
+mod host;
+mod process;
+mod type1;
+mod vfio;
 
-/// `VFIO_TYPE`, the letter all VFIO ioctls share (`include/uapi/linux/vfio.h`).
-pub const VFIO_TYPE: u8 = b';';
-/// `VFIO_BASE`, the first VFIO ioctl number.
-pub const VFIO_BASE: u8 = 100;
-
-/// The number user space passes for VFIO ioctl `VFIO_BASE + n`: `_IO(';', 100 + n)`, which encodes
-/// neither size nor direction.
-pub const fn ioctl_number(n: u8) -> u32 {
-    ((VFIO_TYPE as u32) << 8) | (VFIO_BASE + n) as u32
-}
+pub use container::{Container, ContainerId};
+pub use device::Binding;
+pub use fault_region::{ENTRIES, ENTRY_BYTES, FaultRegion};
+pub use group::VfioGroup;
+pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, UnsafeInterrupts};
+pub use process::{
+    Access, Capability, Life, Pid, Placement, Population, Process, Region, RegionConfig, Sharing,
+};
+pub use type1::{
+    BIND, Dma, GroupKind, IovaList, IovaRange, Mapped, Nesting, SET, SeriesNumbers, Type1, UNBIND,
+    UNSET, VaddrState, Version,
+};
+pub use vfio::Vfio;
 
 #[cfg(test)]
-mod tests {
-    use super::ioctl_number;
-
-    #[test]
-    fn get_api_version_is_the_first_vfio_ioctl() {
-        assert_eq!(ioctl_number(0), 0x3b64);
-    }
-}
+mod tests;

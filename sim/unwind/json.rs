@@ -1,0 +1,38 @@
+//! An exploration for programs.
+
+use serde_json::{Value, json};
+
+use super::explore::{Exploration, Finding};
+use super::text;
+
+/// All of it.
+pub fn to_json(exploration: &Exploration) -> Value {
+    let findings: Vec<Value> = exploration.findings.iter().map(finding).collect();
+    json!({
+        "semantics": exploration.name,
+        "topology": exploration.layout.to_string(),
+        "states": exploration.states,
+        "operations": exploration.runs,
+        "with_failure": exploration.failures,
+        "findings": findings,
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    let path: Vec<String> = finding.path.iter().map(ToString::to_string).collect();
+    json!({
+        "defect": finding.objection.defect().map(|defect| defect.number()),
+        "objection": finding.objection.words(),
+        "times": finding.count,
+        "after": path,
+        "operation": finding.op.to_string(),
+        "failing_step": finding.failed.map(|failed| json!({
+            "index": failed.index,
+            "name": failed.step,
+        })),
+        "result": text::result(finding.result),
+        "before": finding.before,
+        "now": finding.after,
+        "left": finding.left,
+    })
+}

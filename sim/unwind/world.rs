@@ -1,0 +1,398 @@
+//! One machine with VFIO on it, a process that uses it, and the operations of an exploration.
+
+use std::collections::BTreeMap;
+
+use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
+use iommu_core::ops::DomainKind;
+use iommu_core::semantics::{NestingType, PasidPolicy};
+use iommu_core::{
+    Control, CoreConfig, DeviceConfig, DeviceId, DomainId, Errno, FaultMode, GroupId, Grouping,
+    IommuCore, IommuOps, Paddr, Recording, Semantics,
+};
+use smmu::addr::Iova;
+use smmu::cache::{CacheConfig, ContiguousHint, TlbStructure, WalkCacheConfig};
+use smmu::cache::{Geometry, Replacement};
+use smmu::config::SmmuConfig;
+use smmu::ids::StreamId;
+use smmu::{Smmu, Transaction};
+use vfio_type1::api::{IommuType, Mapping, Rights};
+use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Type1, Vfio};
+
+use super::guest::{self, PAGE, PAGES, PROBES, RANGES};
+use super::layout::Layout;
+use super::op::{Op, Stage1};
+use super::shared::Shared;
+use crate::board::{Board, BoardConfig};
+
+/// Memory of processes, within the board's RAM.
+const FRAMES: (u64, u64) = (2 << 40, 1 << 18);
+/// Tables and queues.
+const TABLES: (u64, u64) = (1 << 40, 1 << 22);
+
+/// A group, open for the whole exploration.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct OpenGroup {
+    pub(super) fd: i32,
+    pub(super) group: GroupId,
+    pub(super) smmu: u32,
+    /// Devices that are there.
+    pub(super) devices: Vec<DeviceId>,
+    /// The container it is in.
+    pub(super) container: Option<usize>,
+}
+
+/// A machine in the middle of an exploration: plain data, copied at every turn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct World {
+    pub(super) vfio: Vfio<Driver<Board>>,
+    pub(super) pid: Pid,
+    pub(super) containers: Vec<i32>,
+    pub(super) groups: Vec<OpenGroup>,
+    pub(super) memory: u64,
+    pub(super) frames: Vec<Paddr>,
+    /// Policy (C), if that is the policy.
+    pub(super) shared: Option<Shared>,
+}
+
+/// What a domain is called in reports.
+pub(super) fn name(smmu: u32, groups: &[usize]) -> String {
+    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    format!("smmu{smmu} group {}", groups.join("+"))
+}
+
+/// Caches that forget nothing by themselves, small to begin with: worlds are copied all the time.
+fn caches() -> CacheConfig {
+    let geometry = Geometry::new(8, 4, Replacement::Infinite);
+    CacheConfig {
+        configuration: geometry,
+        structure: TlbStructure::Combined,
+        tlb: geometry,
+        stage2_tlb: geometry,
+        walk: WalkCacheConfig::Unified(geometry),
+        contiguous: ContiguousHint::Used,
+    }
+}
+
+impl World {
+    /// A machine after boot, with every group open and in no container.
+    ///
+    /// # Errors
+    /// What the driver or VFIO refuses with; a layout of this room's limits is not refused.
+    pub fn new(semantics: Semantics, layout: &Layout) -> Result<Self, Errno> {
+        let policy = semantics.series.map(|series| series.policy);
+        let parts = (0..layout.smmus()).map(|_| SmmuConfig::qemu_11()).collect();
+        let config = BoardConfig {
+            caches: caches(),
+            tables: TABLES,
+            ram: vec![FRAMES],
+            ..BoardConfig::new(parts)
+        };
+        let board = Board::new(Control::new(semantics), &config).map_err(|_| Errno::ENODEV)?;
+        let params = Params {
+            queue_order: 0,
+            ..Params::default()
+        };
+        let driver = Driver::probe(board, params, layout.smmus())?;
+        let core_config = CoreConfig {
+            default_domain: DomainKind::Dma,
+            page_size: PAGE,
+        };
+        let mut core = IommuCore::new(driver, core_config);
+        let mut groups: Vec<Vec<DeviceId>> = Vec::new();
+        for (index, place) in layout.groups.iter().enumerate() {
+            let mut devices: Vec<DeviceId> = Vec::new();
+            for function in 0..place.devices {
+                let stream = StreamId::new(Layout::stream(index, function));
+                let name = format!("0000:00:{:02x}.{function}", index + 1);
+                let grouping = devices
+                    .first()
+                    .map_or(Grouping::Own, |d| Grouping::With(*d));
+                let device = DeviceConfig {
+                    grouping,
+                    ..DeviceConfig::pci(&name)
+                };
+                let firmware = Firmware::new(SmmuId(place.smmu), stream);
+                devices.push(core.add_device(device, &firmware)?);
+            }
+            groups.push(devices);
+        }
+        let host = HostConfig {
+            ram_start: FRAMES.0,
+            ram_end: FRAMES.0 + FRAMES.1,
+            ..HostConfig::with_page_size(PAGE)
+        };
+        let mut vfio = Vfio::new(core, host);
+        for device in groups.iter().flatten() {
+            vfio.bind(*device)?;
+        }
+        let mut world = Self {
+            pid: vfio.spawn(),
+            vfio,
+            containers: Vec::new(),
+            groups: Vec::new(),
+            memory: 0,
+            frames: Vec::new(),
+            shared: None,
+        };
+        world.open(layout, groups, policy)?;
+        world.fill_memory()?;
+        // Blocking domains and CD tables are made at first use and kept: have them from the start.
+        for group in 0..layout.groups.len() {
+            world.run(Op::Attach {
+                group,
+                container: 0,
+            })?;
+            world.run(Op::Detach { group })?;
+        }
+        Ok(world)
+    }
+
+    fn open(
+        &mut self,
+        layout: &Layout,
+        groups: Vec<Vec<DeviceId>>,
+        policy: Option<PasidPolicy>,
+    ) -> Result<(), Errno> {
+        if policy == Some(PasidPolicy::SharedStage2) {
+            let space = self.vfio.open_container(self.pid)?;
+            self.shared = Some(Shared::new(space, layout.containers));
+        } else {
+            for _ in 0..layout.containers {
+                self.containers.push(self.vfio.open_container(self.pid)?);
+            }
+        }
+        for (devices, place) in groups.into_iter().zip(&layout.groups) {
+            let group = self
+                .vfio
+                .core()
+                .device(devices[0])
+                .ok_or(Errno::ENODEV)?
+                .group;
+            self.groups.push(OpenGroup {
+                fd: self.vfio.open_group(self.pid, group)?,
+                group,
+                smmu: place.smmu,
+                devices,
+                container: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn fill_memory(&mut self) -> Result<(), Errno> {
+        let size = PAGES * PAGE;
+        let region = RegionConfig {
+            placement: Placement::Contiguous,
+            ..RegionConfig::ordinary(size)
+        };
+        self.memory = self.vfio.host_mut().map_memory(self.pid, &region, PAGE)?;
+        let process = self.vfio.host().process(self.pid);
+        let frames = process.frames(self.memory, size, PAGE);
+        self.frames = frames.into_iter().flatten().collect();
+        let board = self.vfio.core().ops().platform();
+        guest::write_tables(&self.frames, &mut board.ram().port());
+        Ok(())
+    }
+
+    /// Carries out an operation.
+    ///
+    /// # Errors
+    /// The ioctl's; EINVAL also where the container has no backend, ENODEV for a group that is gone.
+    pub fn run(&mut self, op: Op) -> Result<(), Errno> {
+        if let Op::Remove { group } = op {
+            return self.remove(group);
+        }
+        if let Some(mut shared) = self.shared.take() {
+            let result = shared.run(self, op);
+            self.shared = Some(shared);
+            return result;
+        }
+        match op {
+            Op::Attach { group, container } => self.attach(group, container),
+            Op::Detach { group } => self.detach(group),
+            Op::Set { container, stage1 } => self.set(container, stage1),
+            Op::Replace { container, table } => {
+                self.set(container, Stage1::Bypass)?;
+                self.set(container, Stage1::Table(table))
+            }
+            Op::Unset { container } => {
+                let fd = self.containers[container];
+                self.vfio.caller(self.pid).unset_pasid_table(fd)
+            }
+            Op::Map { container, mapping } => self.map(self.containers[container], mapping),
+            Op::Unmap { container, mapping } => self.unmap(self.containers[container], mapping),
+            Op::Remove { .. } => Ok(()),
+        }
+    }
+
+    /// The type that nests where the kernel has one that works.
+    fn iommu_type(&self) -> IommuType {
+        match self.semantics().vfio.nesting {
+            NestingType::Works => IommuType::Nesting,
+            NestingType::Advertised | NestingType::Gone => IommuType::Type1V2,
+        }
+    }
+
+    fn attach(&mut self, group: usize, container: usize) -> Result<(), Errno> {
+        self.join(group, self.containers[container])?;
+        self.groups[group].container = Some(container);
+        Ok(())
+    }
+
+    /// SET_CONTAINER, and SET_IOMMU for the first group; what a VMM takes back if that fails.
+    pub(super) fn join(&mut self, group: usize, container: i32) -> Result<(), Errno> {
+        let kind = self.iommu_type();
+        let fd = self.groups[group].fd;
+        if self.groups[group].devices.is_empty() {
+            return Err(Errno::ENODEV);
+        }
+        let mut caller = self.vfio.caller(self.pid);
+        caller.set_container(fd, container)?;
+        if self.type1(container).is_none() {
+            let set = self.vfio.caller(self.pid).set_iommu(container, kind);
+            if set.is_err() {
+                self.vfio.caller(self.pid).unset_container(fd)?;
+            }
+            set?;
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self, group: usize) -> Result<(), Errno> {
+        let fd = self.groups[group].fd;
+        if self.groups[group].devices.is_empty() {
+            return Err(Errno::ENODEV);
+        }
+        self.vfio.caller(self.pid).unset_container(fd)?;
+        self.groups[group].container = None;
+        Ok(())
+    }
+
+    fn set(&mut self, container: usize, stage1: Stage1) -> Result<(), Errno> {
+        let config = guest::config(stage1);
+        let fd = self.containers[container];
+        self.vfio.caller(self.pid).set_pasid_table(fd, &config)
+    }
+
+    pub(super) fn map(&mut self, container: i32, mapping: usize) -> Result<(), Errno> {
+        let range = RANGES[mapping];
+        let mapping = Mapping {
+            iova: range.iova,
+            vaddr: self.memory + range.first * PAGE,
+            size: range.pages * PAGE,
+            rights: Rights::ReadWrite,
+        };
+        self.vfio.caller(self.pid).map(container, mapping)
+    }
+
+    pub(super) fn unmap(&mut self, container: i32, mapping: usize) -> Result<(), Errno> {
+        let range = RANGES[mapping];
+        let size = range.pages * PAGE;
+        let unmapped = self
+            .vfio
+            .caller(self.pid)
+            .unmap(container, range.iova, size);
+        unmapped.map(drop)
+    }
+
+    /// A device is unplugged: VFIO lets go of it when its user has, and the last device of a group
+    /// takes the group with it.
+    fn remove(&mut self, group: usize) -> Result<(), Errno> {
+        let device = *self.groups[group].devices.last().ok_or(Errno::ENODEV)?;
+        if self.groups[group].devices.len() == 1 {
+            if self.groups[group].container.is_some() {
+                self.run(Op::Detach { group })?;
+            }
+            let fd = self.groups[group].fd;
+            self.vfio.close(self.pid, fd)?;
+        }
+        self.vfio.unbind(device)?;
+        self.vfio.core_mut().remove_device(device);
+        self.groups[group].devices.pop();
+        Ok(())
+    }
+
+    /// The backend of a container.
+    pub(super) fn type1(&self, container: i32) -> Option<&Type1> {
+        self.vfio.container(self.pid, container)?.type1()
+    }
+
+    pub(super) fn semantics(&self) -> &Semantics {
+        &self.vfio.core().ops().control().semantics
+    }
+
+    /// Semantics, fault plan and journal.
+    pub fn control(&self) -> &Control {
+        self.vfio.core().ops().control()
+    }
+
+    /// From now on steps fail as `mode` says.
+    pub fn fail(&mut self, mode: FaultMode) {
+        let control = self.vfio.core_mut().ops_mut().control_mut();
+        control.faults.set(mode);
+    }
+
+    /// Keeps the calls across layers from now on.
+    pub fn record(&mut self) {
+        let control = self.vfio.core_mut().ops_mut().control_mut();
+        control.journal.set(Recording::On);
+    }
+
+    /// Domains of the containers, by SMMU and groups.
+    pub(super) fn domain_names(&self) -> BTreeMap<DomainId, String> {
+        let mut names = BTreeMap::new();
+        let space = self.shared.as_ref().map(|shared| shared.space);
+        for fd in self.containers.iter().copied().chain(space) {
+            let Some(type1) = self.type1(fd) else {
+                continue;
+            };
+            for (domain, members) in type1.domains() {
+                let known = |id: &GroupId| self.groups.iter().position(|g| g.group == *id);
+                let groups: Vec<usize> = members.iter().filter_map(known).collect();
+                let smmu = groups.first().map_or(0, |group| self.groups[*group].smmu);
+                names.insert(domain, name(smmu, &groups));
+            }
+        }
+        let containers = self.shared.iter().flat_map(|shared| &shared.containers);
+        for domain in containers.flat_map(|container| &container.domains) {
+            names.insert(domain.domain, name(domain.smmu, &domain.groups));
+        }
+        names
+    }
+
+    /// Every device tries both addresses, so that caches hold what they can.
+    pub fn warm_up(&mut self) {
+        for (smmu, stream) in self.streams() {
+            for probe in PROBES {
+                let read = Transaction::read(stream, Iova::new(probe));
+                let board = self.vfio.core_mut().ops_mut().platform_mut();
+                let _seen_later = board.access(smmu, &read);
+            }
+        }
+    }
+
+    /// Streams of the devices that are there, group by group.
+    pub(super) fn streams(&self) -> Vec<(SmmuId, StreamId)> {
+        let mut streams = Vec::new();
+        for (index, group) in self.groups.iter().enumerate() {
+            for function in 0..group.devices.len() as u32 {
+                let stream = StreamId::new(Layout::stream(index, function));
+                streams.push((SmmuId(group.smmu), stream));
+            }
+        }
+        streams
+    }
+
+    pub(super) fn smmu(&self, smmu: SmmuId) -> &Smmu {
+        self.vfio.core().ops().platform().smmu(smmu)
+    }
+
+    /// Leaves everything, as a process that ends does. Failures are over.
+    pub fn tear_down(&mut self) {
+        self.fail(FaultMode::Off);
+        for group in 0..self.groups.len() {
+            // Those that are not in refuse to leave.
+            let _refused = self.run(Op::Detach { group });
+        }
+    }
+}

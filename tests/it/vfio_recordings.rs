@@ -1,0 +1,165 @@
+//! Recorded VFIO sessions of real kernels, played on the driver and the device model.
+
+use std::path::{Path, PathBuf};
+
+use arm_smmu_v3::Driver;
+use iommu_core::Kernel;
+use iommu_core::testing::TableDouble;
+use smmu_sim::board::Board;
+use smmu_sim::check::{CheckOptions, Report, check_file};
+use smmu_sim::type1::{MachineConfig, play};
+
+/// Label and operations of each recording.
+const RECORDINGS: [(&str, u64); 8] = [
+    ("k61", 5_235),
+    ("k612", 2_092),
+    ("k72", 5_235),
+    ("k72_16k", 2_092),
+    ("k61_two", 94),
+    ("k72_two", 94),
+    ("k61_mix", 78),
+    ("k61_noits", 31),
+];
+
+/// Recorded on this machine, whatever the file's name says.
+fn on(machine: &str) -> CheckOptions {
+    CheckOptions {
+        machine: Some(machine.into()),
+        ..CheckOptions::default()
+    }
+}
+
+fn recording(label: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/type1")
+        .join(format!("type1_oracle_{label}.jsonl.gz"))
+}
+
+fn text(label: &str) -> String {
+    String::from_utf8(smmu_sim::input::read(&recording(label)).unwrap()).unwrap()
+}
+
+#[test]
+fn every_answer_of_the_recorded_kernels_agrees() {
+    for (label, operations) in RECORDINGS {
+        let mut report = Report::default();
+        check_file(&recording(label), &CheckOptions::default(), &mut report).unwrap();
+        assert!(report.is_clean(), "{label}\n{report}");
+        assert_eq!(report.checked, operations, "{label}");
+    }
+}
+
+/// The kernels do differ: each recording played as another kernel's is found out.
+#[test]
+fn a_recording_played_as_another_kernel_differs() {
+    for (label, other) in [("k61", "k612"), ("k612", "k72"), ("k72", "k61")] {
+        let mut report = Report::default();
+        check_file(&recording(label), &on(other), &mut report).unwrap();
+        assert!(report.differ > 20, "{label} as {other}\n{report}");
+    }
+}
+
+#[test]
+fn a_changed_answer_is_reported_with_the_field_that_differs() {
+    let changed = text("k61").replacen("\"VmLck_pages\":4,", "\"VmLck_pages\":5,", 1);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), changed).unwrap();
+    let mut report = Report::default();
+    check_file(file.path(), &on("k61"), &mut report).unwrap();
+    assert_eq!(report.differ, 1);
+    assert_eq!(report.kinds.keys().collect::<Vec<_>>(), ["locked: out"]);
+}
+
+/// A script made of a recording's own operations.
+fn script(recording: &str) -> String {
+    let mut script = String::new();
+    let mut test = String::new();
+    for line in recording.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (Some(name), Some(op)) = (value["t"].as_str(), value["op"].as_str()) else {
+            continue;
+        };
+        if value["i"] == 0 || name != test {
+            name.clone_into(&mut test);
+            script += &format!("test {name}\n");
+        }
+        script += &format!("{op}\n");
+    }
+    script
+}
+
+/// What the kernel's own code decides does not depend on the driver: the double agrees with the
+/// real one on every answer, and both print what the recorder printed.
+#[test]
+fn the_driver_without_hardware_answers_as_the_real_one() {
+    let recording = text("k612");
+    let script = script(&recording);
+    let config = MachineConfig::new(Kernel::V6_12, 4096);
+    let real = play::<Driver<Board>>(&config, "s", &script).unwrap();
+    let double = play::<TableDouble>(&config, "s", &script).unwrap();
+    assert_eq!(real, double);
+    let recorded: Vec<&str> = recording
+        .lines()
+        .filter(|line| !line.contains("\"meta\""))
+        .collect();
+    assert_eq!(real[1..], recorded);
+}
+
+#[test]
+fn scripts_that_make_no_sense_are_answered_and_never_stop_the_player() {
+    let nonsense = "\
+test nonsense
+nosuchop a b c
+map
+map c0 iova=m9 size=-1 flags=zzz rep=-5
+unmap c0 flags=dav bmpg=0 bmsize=18446744073709551615
+dirty c0 get bmsize=0 bmdata=0xffffffffffffffff
+info nowhere argsz=99999999999999999999
+mem m0 size=0
+mem m1 size=0xffffffffffffffff
+mem
+membar b d9
+memfile f
+munmap nothing
+mprotect nothing prot=
+fill nothing
+poke 0 1
+child
+child child map c0
+open_group g0 ?
+set_container
+get_device d0 g0 A
+dma d0 iova=1 len=99999999999
+close
+dup a b
+raw c0 cmd=-1 arg=-1
+param
+sysfs_bind
+domtype
+resv
+";
+    let config = MachineConfig::new(Kernel::V7_2, 4096);
+    let answers = play::<Driver<Board>>(&config, "nonsense", nonsense).unwrap();
+    assert_eq!(answers.len(), nonsense.lines().count());
+}
+
+/// The page that lists differences is the code's own list, row for row.
+#[test]
+fn the_page_of_differences_lists_every_switch_and_defect() {
+    use iommu_core::Defect;
+    use iommu_core::semantics::SWITCHES;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/reference/semantics.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| `") || line.starts_with("| D"))
+        .collect();
+    let switches = SWITCHES
+        .iter()
+        .map(|s| format!("| `{}` | {} | {} |", s.name, s.differs, s.shown_by));
+    let defects = Defect::ALL
+        .iter()
+        .map(|d| format!("| D{} | {} | {} |", d.number(), d.what(), d.shown_by()));
+    let expected: Vec<String> = switches.chain(defects).collect();
+    assert_eq!(rows, expected);
+}
