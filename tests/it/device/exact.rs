@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use smmu::CommandStep;
 use smmu::cache::{CacheConfig, TlbStructure};
-use smmu::command::{EntryKind, TlbTag};
+use smmu::command::{Command, EntryKind, TlbTag};
 use smmu::fetch::StreamWorld;
 use smmu::regfile::Width;
 
@@ -184,6 +184,14 @@ proptest! {
             let count = removed(&mut driver, words);
             let mut expected = before.clone();
             expected.retain(|_, (tag, _)| !must_go(words, tag, scope));
+            // The predicate that others ask, which whole contexts do not go through.
+            let Ok(Command::Tlbi(command)) = Command::decode(words, driver.smmu.config()) else {
+                panic!("{words:#x?}");
+            };
+            let reach = driver.smmu.registers().invalidation_scope();
+            for (tag, _) in before.values() {
+                prop_assert_eq!(command.covers(tag, reach), must_go(words, tag, scope), "{:?}", tag);
+            }
             let gone: u64 = before.values().map(|(_, n)| n).sum::<u64>()
                 - expected.values().map(|(_, n)| n).sum::<u64>();
             prop_assert_eq!(census(&driver), expected, "{:#x?}", words);
