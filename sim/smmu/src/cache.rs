@@ -26,7 +26,7 @@ pub(crate) use recent::{Given, Held, Slot};
 pub(crate) use tlb::{Place, Tlb, tag_of};
 pub(crate) use view::{CacheView, entry_log2, ipa_entry, stage2_part};
 
-use crate::command::{Command, InvalidationScope, TlbTag};
+use crate::command::{Command, InvalidationScope, TlbTag, TlbiAddress};
 use crate::ids::{StreamId, SubstreamId};
 use crate::observe::CacheKind;
 use recent::Recent;
@@ -120,10 +120,10 @@ impl Caches {
         let slot = self.recent.find(stream, substream, input)?;
         self.configuration.touch(slot.configuration);
         match slot.held {
-            Held::ByVa if self.tlb.still_holds(slot.place, slot.tag) => {
+            Held::ByVa if self.tlb.still_holds(slot.place, slot.stamp) => {
                 self.tlb.touch(slot.place);
             }
-            Held::ByIpa if self.stage2.still_holds(slot.place, slot.tag) => {
+            Held::ByIpa if self.stage2.still_holds(slot.place, slot.stamp) => {
                 self.stage2.touch(slot.place);
             }
             Held::ByVa | Held::ByIpa => return None,
@@ -139,27 +139,20 @@ impl Caches {
         place: Place,
         given: &Given,
     ) {
-        let (place, tag) = match held {
+        let (place, stamp) = match held {
             Held::ByVa => self.tlb.locate(place),
             Held::ByIpa => self.stage2.locate(place),
         };
         if let Some(configuration) = self.configuration.locate(stream, substream) {
             let whose = (stream, substream, input);
             self.recent
-                .note(whose, (configuration, place), held, tag, given);
+                .note(whose, (configuration, place), held, stamp, given);
         }
     }
 
     /// Forgets recent hits: something changed that tags do not tell.
     pub(crate) fn forget_recent(&mut self) {
         self.recent.clear();
-    }
-
-    /// Forgets recent hits if some entry was put in over itself or over another.
-    pub(crate) fn forget_replaced(&mut self) {
-        if self.tlb.take_replaced() | self.stage2.take_replaced() {
-            self.recent.clear();
-        }
     }
 
     /// Carries out an invalidation command; other commands do nothing. Gives the number of entries
@@ -174,8 +167,10 @@ impl Caches {
                 self.configuration.invalidate(command)
             }
             Command::Tlbi(tlbi) => {
-                // An entry that goes may come back under the same tag, at the same place.
-                self.recent.clear();
+                // Entries of a whole world may go without their places being touched.
+                if tlbi.address == TlbiAddress::All {
+                    self.recent.clear();
+                }
                 let walk = self.walk.caches.iter_mut();
                 self.tlb.invalidate(tlbi, scope)
                     + self.stage2.invalidate(tlbi, scope)

@@ -48,6 +48,25 @@ impl Tag {
     }
 }
 
+/// Tells an entry from every other that was ever at its place; 0 is no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stamp(u64);
+
+/// When each entry was put in. Not part of what a cache holds: equal caches hold equal entries.
+#[derive(Debug, Clone)]
+struct Stamps {
+    of: Vec<Stamp>,
+    last: Stamp,
+}
+
+impl PartialEq for Stamps {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Stamps {}
+
 /// Tags and values side by side, set after set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Array<V> {
@@ -56,6 +75,7 @@ pub(super) struct Array<V> {
     ways: usize,
     tags: Vec<Tag>,
     values: Vec<V>,
+    stamps: Stamps,
     victims: Victims,
     /// Whether the victim depends on what was used.
     learns_uses: bool,
@@ -71,6 +91,10 @@ impl<V: Copy + Default> Array<V> {
             ways,
             tags: vec![Tag::NONE; sets * ways],
             values: vec![V::default(); sets * ways],
+            stamps: Stamps {
+                of: vec![Stamp::default(); sets * ways],
+                last: Stamp::default(),
+            },
             victims: Victims::new(geometry, sets, ways),
             learns_uses: matches!(
                 geometry.replacement,
@@ -128,10 +152,15 @@ impl<V: Copy + Default> Array<V> {
         }
     }
 
-    /// Whether `tag` is at `place`.
+    /// Whether the entry at `place` is the one that was put there with this stamp.
     #[inline(always)]
-    pub(super) fn holds(&self, place: usize, tag: Tag) -> bool {
-        self.tags.get(place).is_some_and(|other| other.is(tag))
+    pub(super) fn holds(&self, place: usize, stamp: Stamp) -> bool {
+        self.stamps.of.get(place) == Some(&stamp)
+    }
+
+    /// The stamp of the entry at `place`.
+    pub(super) fn stamp(&self, place: usize) -> Stamp {
+        self.stamps.of[place]
     }
 
     #[inline(always)]
@@ -151,6 +180,7 @@ impl<V: Copy + Default> Array<V> {
     /// Forgets the entry at `place`.
     pub(super) fn remove(&mut self, place: usize) {
         self.tags[place] = Tag::NONE;
+        self.stamps.of[place] = Stamp::default();
     }
 
     /// Number of entries whose context has `value` in the bits of `mask`.
@@ -206,6 +236,8 @@ impl<V: Copy + Default> Array<V> {
     fn put(&mut self, place: usize, tag: Tag, value: V) {
         self.tags[place] = tag;
         self.values[place] = value;
+        self.stamps.last.0 += 1;
+        self.stamps.of[place] = self.stamps.last;
         self.touch(place);
     }
 
@@ -229,6 +261,7 @@ impl<V: Copy + Default> Array<V> {
     /// The live entries in an array of another size; `None` if some set is too small for them.
     fn resized(&self, geometry: &Geometry, live: &impl Fn(Tag) -> bool) -> Option<Self> {
         let mut bigger = Self::new(geometry);
+        bigger.stamps.last = self.stamps.last;
         for (_, tag, value) in self.iter().filter(|(_, tag, _)| live(*tag)) {
             let start = bigger.set_of(tag) * bigger.ways;
             let place = (start..start + bigger.ways).find(|&p| bigger.tags[p] == Tag::NONE)?;

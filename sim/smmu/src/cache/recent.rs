@@ -1,7 +1,7 @@
 //! Recent hits: where in the caches the last hit of a page was. A hit found here is the hit the
 //! caches would have found, with the look-ups left out; nothing is remembered that they forget.
 
-use super::array::Tag;
+use super::array::Stamp;
 use super::entry::Granted;
 use crate::addr::Pa;
 use crate::attr::Attributes;
@@ -35,8 +35,8 @@ pub(crate) struct Slot {
     pub(super) place: u32,
     /// Place in the configuration cache.
     pub(super) configuration: u32,
-    /// What must still be at `place`.
-    pub(super) tag: Tag,
+    /// Of the entry that must still be at `place`.
+    pub(super) stamp: Stamp,
     /// First physical address of the 4 KiB page.
     output: u64,
     /// log2 of the smaller of the leaves' blocks or pages.
@@ -67,13 +67,22 @@ pub(crate) struct Given {
     pub(crate) path: Path,
 }
 
-/// The slots, in pairs: a hit is in the one its address names, or in that one's neighbour.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The slots, in pairs: a hit is in the one its address names, or in that one's neighbour. Not part
+/// of what the caches hold: equal caches hold equal entries.
+#[derive(Debug, Clone)]
 pub(super) struct Recent {
     /// Empty if there is nothing to hit.
     slots: Vec<Slot>,
     epoch: u32,
 }
+
+impl PartialEq for Recent {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Recent {}
 
 #[inline(always)]
 fn who(stream: StreamId, substream: Option<SubstreamId>) -> u64 {
@@ -134,7 +143,7 @@ impl Recent {
         (stream, substream, input): (StreamId, Option<SubstreamId>, u64),
         (configuration, place): (usize, usize),
         held: Held,
-        tag: Tag,
+        stamp: Stamp,
         given: &Given,
     ) {
         let (page, who) = (input >> PAGE_LOG2, who(stream, substream));
@@ -154,7 +163,7 @@ impl Recent {
                 held,
                 place: place as u32,
                 configuration: configuration as u32,
-                tag,
+                stamp,
                 output: given.pa.align_down(PAGE_LOG2).get(),
                 span_log2: given.span_log2,
                 attributes: given.attributes,

@@ -1,7 +1,7 @@
 //! A cache of translations or of tables: entries of many sizes, looked up by context and address,
 //! removed exactly as commands demand (IHI 0070 §3.17, §4.4).
 
-use super::array::{Array, Tag};
+use super::array::{Array, Stamp, Tag};
 use super::config::Geometry;
 use super::context::{Context, Meant, WORLDS};
 use crate::command::{AsidScope, EntryKind, TlbTag, Tlbi, TlbiAddress, TlbiRegime, TlbiStage};
@@ -85,8 +85,6 @@ pub(crate) struct Tlb<V> {
     populations: [Population; WORLDS],
     /// Entries of older generations of their world are dead.
     generations: [u32; WORLDS],
-    /// An entry has been put in over itself or another since this was last asked.
-    has_replaced: bool,
 }
 
 /// A place in a [`Tlb`], valid until it changes.
@@ -99,20 +97,13 @@ impl<V: Entry> Tlb<V> {
             array: Array::new(geometry),
             populations: [Population::NONE; WORLDS],
             generations: [0; WORLDS],
-            has_replaced: false,
         }
     }
 
-    /// Whether an entry has been put in over itself or another since the last call: tags say
-    /// nothing of the first, and do not tell an entry that left from one that came back.
-    pub(super) fn take_replaced(&mut self) -> bool {
-        std::mem::take(&mut self.has_replaced)
-    }
-
-    /// Whether `tag`, which was live, is still at `place`.
+    /// Whether the entry with this stamp is still at `place`, if its world's entries still live.
     #[inline(always)]
-    pub(super) fn still_holds(&self, place: u32, tag: Tag) -> bool {
-        self.array.holds(place as usize, tag)
+    pub(super) fn still_holds(&self, place: u32, stamp: Stamp) -> bool {
+        self.array.holds(place as usize, stamp)
     }
 
     /// Notes a use of the entry at `place`.
@@ -121,9 +112,9 @@ impl<V: Entry> Tlb<V> {
         self.array.touch(place as usize);
     }
 
-    /// Where an entry is and what is there, for [`super::recent`].
-    pub(super) fn locate(&self, place: Place) -> (usize, Tag) {
-        (place.0, self.array.tag(place.0))
+    /// Where an entry is and its stamp, for [`super::recent`].
+    pub(super) fn locate(&self, place: Place) -> (usize, Stamp) {
+        (place.0, self.array.stamp(place.0))
     }
 
     /// Finds the entry for `input`: of `context`, or of `global` if there is one.
@@ -196,14 +187,11 @@ impl<V: Entry> Tlb<V> {
         // An entry put in over itself may come from another leaf.
         if let Some(place) = self.array.find(tag) {
             self.remove(place);
-            self.has_replaced = true;
         }
         let generations = self.generations;
         let evicted = self
             .array
             .insert(tag, value, |tag| is_live(generations, tag));
-        // What had to leave may come back, at the same place and with another value.
-        self.has_replaced |= evicted.is_some();
         self.populations[world].came(context, span_log2, value.leaf_log2());
         evicted.map(|(tag, value)| {
             self.uncount(tag);

@@ -170,7 +170,6 @@ impl Programmed {
             request,
             observer,
         );
-        caches.forget_replaced();
         self.outcome(through, transaction, request)
     }
 
