@@ -10,16 +10,16 @@ use smmu::spec::event::EventId;
 use smmu_sim::scenario::default_scenario;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let scenario = default_scenario()?;
-    let (smmu, ram) = (&scenario.machine.smmus[0], &scenario.machine.ram);
+    let mut scenario = default_scenario()?;
+    let (smmu, memory) = (&scenario.machine.smmus[0], &mut scenario.machine.memory);
     let (title, transaction) = &scenario.steps[0];
     let mut counts = AccessCounts::default();
-    let outcome = smmu.translate_cold(&mut ram.port(), transaction, &mut counts);
+    let outcome = smmu.translate_cold(memory, transaction, &mut counts);
     println!("{title}\n{:x?} after {counts:?}\n", outcome.pa());
     let accesses = counts.configuration + counts.configuration_stage2 + counts.walk();
     for n in 0..accesses {
-        let mut memory = AbortInjector::new(ram.port(), [AbortRule::nth(n)]);
-        let outcome = smmu.translate_cold(&mut memory, transaction, &mut ());
+        let mut injector = AbortInjector::new(&mut *memory, [AbortRule::nth(n)]);
+        let outcome = smmu.translate_cold(&mut injector, transaction, &mut ());
         let event = outcome.event().ok_or("an abort is always recorded")?;
         println!("access {n:2} aborts: {:?}", EventId(event.words()[0] as u8));
     }

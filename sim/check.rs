@@ -2,16 +2,18 @@
 
 mod golden;
 mod report;
+mod trace;
 mod truth;
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use smmu::Outcome;
+use smmu::cache::CacheConfig;
 use thiserror::Error;
 
-pub use report::Report;
+pub use report::{Report, TraceSummary};
 
 use crate::input;
 use crate::snapshot::{self, Snapshot, SnapshotError};
@@ -51,16 +53,28 @@ pub enum CheckError {
     Snapshot(#[from] SnapshotError),
 }
 
-/// Compares every case in the file at `path`, whose kind is told by its content.
+/// Compares every case in the file at `path`, whose kind is told by its content. Traces are replayed
+/// on a model with `caches`; the other kinds ask each question of a cold one.
 ///
 /// # Errors
 /// [`CheckError`] if the file cannot be read or understood; a disagreement is not an error.
-pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
+pub fn check_file(
+    path: &Path,
+    caches: &CacheConfig,
+    report: &mut Report,
+) -> Result<(), CheckError> {
     let read = |source| CheckError::Read {
         path: path.into(),
         source,
     };
-    let bytes = input::read(path).map_err(read)?;
+    let mut reader = input::open(path).map_err(read)?;
+    let mut bytes = Vec::new();
+    let mut start = reader.by_ref().take(trace::START);
+    start.read_to_end(&mut bytes).map_err(read)?;
+    if trace::is_trace(&bytes) {
+        return trace::check(path, bytes.chain(reader), caches, report);
+    }
+    reader.read_to_end(&mut bytes).map_err(read)?;
     let unknown = |what: &str| CheckError::UnknownKind {
         path: path.into(),
         what: what.into(),
@@ -85,7 +99,7 @@ pub fn check_file(path: &Path, report: &mut Report) -> Result<(), CheckError> {
     }
     Err(unknown(
         "neither golden scenarios (JSON lines with \"scenario\") nor a snapshot manifest \
-         (\"format\": \"smmu-snapshot-1\")",
+         (\"format\": \"smmu-snapshot-1\") nor a trace (\"# smmu-dma-trace-1\")",
     ))
 }
 

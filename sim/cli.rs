@@ -2,36 +2,62 @@
 //!
 //! Exit code 0: fine. 1: a check or an expectation failed. 2: bad input or usage.
 
-#![expect(
-    clippy::print_stderr,
-    reason = "error messages of the command belong on stderr"
-)]
-
 mod check;
+mod completions;
 mod decode;
+mod man;
+mod registers;
+mod regs;
 mod run;
 mod simulate;
+mod source;
+mod terminal;
 mod validate;
 mod walk;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Reference software model of the Arm SMMUv3.
 ///
 /// Translates device addresses through bit-exact stream tables, context descriptors and page
 /// tables, and shows every memory access on the way.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    version,
+    name = "smmu-sim",
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Start with `smmu-sim run`. Each command explains itself: `smmu-sim walk --help`.",
+    after_long_help = AFTER_LONG_HELP
+)]
 struct Arguments {
     /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     format: Format,
+    #[command(flatten)]
+    terminal: terminal::Options,
     #[command(subcommand)]
     command: Command,
 }
+
+const AFTER_LONG_HELP: &str = "\
+Examples:
+  smmu-sim run                                    a nested walk and a fault, explained
+  smmu-sim walk --qmp vm.sock --sid 8 ffff0000    a translation of a QEMU that runs
+  smmu-sim decode event < dmesg.txt               the faults in a kernel log
+  smmu-sim completions bash > /etc/bash_completion.d/smmu-sim
+
+Exit codes:
+  0  the command did what was asked; a fault of a translation is an answer, not a failure
+  1  a comparison or an expectation failed
+  2  bad usage or bad input; the message names the option, file, line or field
+
+Environment:
+  SMMU_SIM_LOG  what is logged on standard error, for example debug or smmu_sim::live=trace
+  NO_COLOR      if set and not empty: no colour, as --color never";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -45,8 +71,12 @@ enum Format {
 enum Command {
     /// Show the main job: a nested translation step by step, then a fault
     Run(run::Run),
-    /// Translate transactions through a snapshot or a memory image
+    /// Translate transactions through a snapshot, an image, a core or a QEMU that runs
     Walk(walk::Walk),
+    /// Show an SMMU's registers, in a form that walk reads
+    Registers(registers::ShowRegisters),
+    /// Print the register table of the model
+    Regs(regs::Regs),
     /// Decode raw words, as kernel logs print them, into named fields
     Decode(decode::Decode),
     /// Compare the model with recorded answers of other implementations
@@ -55,6 +85,10 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Compare the timed machine with published measurements and closed forms
     Validate(validate::Validate),
+    /// Write a shell's completion script
+    Completions(completions::Completions),
+    /// Write manual pages
+    Man(man::Man),
 }
 
 /// Why a command ends early.
@@ -86,7 +120,13 @@ enum Verdict {
 
 /// Runs the command this process was started as.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let colour = terminal::colour_asked_for(&words);
+    let command = Arguments::command().color(colour);
+    let arguments = command
+        .try_get_matches_from(&words)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    let arguments = match arguments {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are what was asked for; a reader that goes away is no error.
@@ -98,31 +138,39 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let format = arguments.format;
-    let result = match arguments.command {
-        Command::Run(run) => run.execute(format, &mut out),
-        Command::Walk(walk) => walk.execute(format, &mut out),
-        Command::Decode(decode) => decode.execute(format, &mut out),
-        Command::Check(check) => check.execute(format, &mut out),
-        Command::Simulate(simulate) => simulate.execute(format, &mut out),
-        Command::Validate(validate) => validate.execute(format, &mut out),
-    };
-    let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
+    let result = arguments
+        .terminal
+        .apply()
+        .map_err(Failure::Input)
+        .and_then(|()| {
+            let mut out = io::BufWriter::new(anstream::stdout().lock());
+            let verdict = execute(arguments.command, arguments.format, &mut out)?;
+            out.flush()?;
+            Ok(verdict)
+        });
     match result {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::from(1),
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
-        Err(Failure::Output(error)) => {
-            eprintln!("smmu-sim: standard output: {error}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Input(error)) => {
-            eprintln!("smmu-sim: {error:#}");
-            ExitCode::from(2)
-        }
+        Err(Failure::Output(error)) => terminal::complain(&format!("standard output: {error}")),
+        Err(Failure::Input(error)) => terminal::complain(&format!("{error:#}")),
+    }
+}
+
+fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
+    match command {
+        Command::Run(run) => run.execute(format, out),
+        Command::Walk(walk) => walk.execute(format, out),
+        Command::Registers(registers) => registers.execute(format, out),
+        Command::Regs(regs) => regs.execute(format, out),
+        Command::Decode(decode) => decode.execute(format, out),
+        Command::Check(check) => check.execute(format, out),
+        Command::Simulate(simulate) => simulate.execute(format, out),
+        Command::Validate(validate) => validate.execute(format, out),
+        Command::Completions(completions) => completions.execute(out),
+        Command::Man(man) => man.execute(out),
     }
 }
 

@@ -1,30 +1,150 @@
-//! A machine to walk through: SMMUs with their registers, and memory; from a snapshot or from raw
-//! memory images and register values.
+//! A machine to walk through: SMMUs with their registers, and memory, from one of several sources.
+//!
+//! A [`Source`] yields a [`State`]: register values for each SMMU ([`Registers`]) and memory by the
+//! page ([`Pages`]). [`Machine::restore`] makes SMMUs of the values. A new source is a variant of
+//! [`Source`] and something that implements [`Pages`], nothing else.
+
+mod images;
+mod memory;
+mod registers;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use smmu::Smmu;
-use smmu::addr::Pa;
-use smmu::config::{ConfigError, IdRegisters, PRESETS, SmmuConfig, preset};
-use smmu::mem::{PAGE_BYTES, Ram, RamError};
-use smmu::regfile::{Width, register_names, register_offset, register_width};
+use smmu::config::SmmuConfig;
+use smmu::mem::RamError;
+use smmu::{Smmu, Transaction};
 use thiserror::Error;
 
-use crate::input;
+pub use memory::{Memory, PAGE_WORDS, Page, Pages, ReadError};
+pub use registers::{RegisterError, Registers};
+
+use crate::explain::{Explained, explain};
+use crate::live::{self, LiveError};
 use crate::snapshot::{Snapshot, SnapshotError};
-use crate::suggest;
+
+/// Where a machine's registers and memory come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A snapshot: its manifest.
+    Snapshot(PathBuf),
+    /// Raw memory images, each `FILE@ADDRESS`, behind an SMMU of this part.
+    Images {
+        /// The images.
+        images: Vec<String>,
+        /// The part.
+        part: SmmuConfig,
+    },
+    /// An ELF core of a machine's memory.
+    Core {
+        /// The core.
+        core: PathBuf,
+        /// Register values.
+        registers: PathBuf,
+        /// What identifies the part, if the register values do not.
+        part: Option<SmmuConfig>,
+    },
+    /// A QEMU that runs.
+    Qemu {
+        /// Its QMP socket.
+        socket: live::Socket,
+        /// Where the SMMU's registers are; `None` for all that QEMU's memory map shows.
+        smmu_base: Option<u64>,
+    },
+}
+
+/// What a source knows of a machine.
+#[derive(Debug)]
+pub struct State {
+    /// Registers of each SMMU, and where they were read, for messages.
+    pub smmus: Vec<(String, Registers)>,
+    /// Memory.
+    pub memory: Memory,
+}
+
+impl Source {
+    /// Reads the registers, and memory as far as it is not read when needed.
+    ///
+    /// # Errors
+    /// [`MachineError`] naming the file, argument or field.
+    pub fn read(&self) -> Result<State, MachineError> {
+        Ok(match self {
+            Self::Snapshot(path) => {
+                let snapshot = Snapshot::load(path)?;
+                let place = |index| format!("{}: smmus[{index}]", path.display());
+                let registers = (0..).zip(snapshot.registers);
+                State {
+                    smmus: registers.map(|(i, r)| (place(i), r)).collect(),
+                    memory: Memory::new(snapshot.ram),
+                }
+            }
+            Self::Images { images, part } => State {
+                smmus: vec![("--reg".into(), Registers::of_part(part))],
+                memory: Memory::new(images::load(images)?),
+            },
+            Self::Core {
+                core,
+                registers,
+                part,
+            } => live::core_state(core, registers, part.as_ref())?,
+            Self::Qemu { socket, smmu_base } => live::qemu_state(socket, *smmu_base)?,
+        })
+    }
+}
 
 /// SMMUs and the memory they reach.
 #[derive(Debug)]
 pub struct Machine {
     /// The SMMUs.
     pub smmus: Vec<Smmu>,
-    /// Memory; addresses outside it abort.
-    pub ram: Ram,
+    /// Memory; where there is none, accesses abort.
+    pub memory: Memory,
 }
 
-/// Why a machine cannot be made.
+impl Machine {
+    /// The machine that was in `state`, the registers in `changes` set on every SMMU.
+    ///
+    /// # Errors
+    /// [`MachineError::Registers`] if a part cannot be modelled.
+    pub fn restore(state: State, changes: &Registers) -> Result<Self, MachineError> {
+        let restore = |(place, mut registers): (String, Registers)| {
+            registers.extend(changes);
+            registers
+                .smmu()
+                .map_err(|source| MachineError::Registers { place, source })
+        };
+        Ok(Self {
+            smmus: state
+                .smmus
+                .into_iter()
+                .map(restore)
+                .collect::<Result<_, _>>()?,
+            memory: state.memory,
+        })
+    }
+
+    /// Translates `transaction` through the SMMU numbered `smmu` and keeps every access.
+    ///
+    /// # Errors
+    /// [`MachineError::NoSuchSmmu`], or [`MachineError::Memory`] if memory that is there cannot be
+    /// read; that is no fault of the transaction.
+    pub fn explain(
+        &mut self,
+        smmu: usize,
+        transaction: &Transaction,
+    ) -> Result<Explained, MachineError> {
+        let count = self.smmus.len();
+        let smmu = self
+            .smmus
+            .get(smmu)
+            .ok_or(MachineError::NoSuchSmmu { index: smmu, count })?;
+        let explained = explain(smmu, &mut self.memory, transaction);
+        self.memory.check()?;
+        Ok(explained)
+    }
+}
+
+/// Why a machine cannot be made or read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MachineError {
@@ -42,164 +162,34 @@ pub enum MachineError {
     /// A register argument is not `NAME=VALUE`.
     #[error("--reg {0:?}: expected NAME=VALUE with a hexadecimal value")]
     Register(String),
-    /// There is no such register.
-    #[error("--reg {argument:?}: there is no register {name}{}", suggest::hint(suggestion.as_deref()))]
-    UnknownRegister {
-        /// The argument.
-        argument: String,
-        /// The name in it.
-        name: String,
-        /// A register of a similar name.
-        suggestion: Option<String>,
-    },
-    /// A value is too large for its register.
-    #[error("--reg {argument:?}: the value does not fit the register's 32 bits")]
-    RegisterValue {
-        /// The argument.
-        argument: String,
-    },
-    /// There is no such part.
-    #[error("--part {name:?}: not one of {}{}", known.join(", "), suggest::hint(suggestion.as_deref()))]
-    UnknownPart {
-        /// The name.
-        name: String,
-        /// The parts there are.
-        known: Vec<&'static str>,
-        /// A part of a similar name.
-        suggestion: Option<String>,
-    },
-    /// The ID registers given describe a part that cannot be modelled.
-    #[error("--reg")]
-    Part(#[from] ConfigError),
     /// Images overlap or leave the address space.
     #[error("--image")]
     Ram(#[from] RamError),
+    /// Registers make no SMMU.
+    #[error("{place}")]
+    Registers {
+        /// Where they were read.
+        place: String,
+        /// Why.
+        source: RegisterError,
+    },
     /// A snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-}
-
-/// The part called `name`.
-///
-/// # Errors
-/// [`MachineError::UnknownPart`] with the names there are.
-pub fn part(name: &str) -> Result<SmmuConfig, MachineError> {
-    let known = || PRESETS.iter().map(|preset| preset.name);
-    preset(name).ok_or_else(|| MachineError::UnknownPart {
-        name: name.into(),
-        known: known().collect(),
-        suggestion: suggest::nearest(name, known()),
-    })
-}
-
-impl Machine {
-    /// The machine a snapshot holds.
-    ///
-    /// # Errors
-    /// [`MachineError::Snapshot`] naming the file and the field.
-    pub fn from_snapshot(path: &Path) -> Result<Self, MachineError> {
-        let Snapshot { smmus, ram, .. } = Snapshot::load(path)?;
-        Ok(Self { smmus, ram })
-    }
-
-    /// A machine with one SMMU of the given part and the memory of the images (`FILE@ADDRESS`), its
-    /// registers written as given (`NAME=VALUE`) in order, SMMUEN last. ID registers among them
-    /// replace the part.
-    ///
-    /// # Errors
-    /// [`MachineError`] naming the argument.
-    pub fn from_images(
-        part: &SmmuConfig,
-        images: &[String],
-        registers: &[String],
-    ) -> Result<Self, MachineError> {
-        let mut ids = part.id_registers();
-        let mut writes = Vec::new();
-        for argument in registers {
-            let (name, value) = register_argument(argument)?;
-            let word = u32::try_from(value).map_err(|_| MachineError::RegisterValue {
-                argument: argument.clone(),
-            });
-            match id_register(&mut ids, name) {
-                Some(id) => *id = word?,
-                None => writes.push((argument, name, value)),
-            }
-        }
-        let mut smmu = Smmu::new(SmmuConfig::from_id_registers(ids)?)?;
-        // SMMUEN guards the others.
-        writes.sort_by_key(|(_, name, _)| name.eq_ignore_ascii_case("CR0"));
-        for (argument, name, value) in writes {
-            let Some(offset) = register_offset(name) else {
-                return Err(MachineError::UnknownRegister {
-                    argument: argument.clone(),
-                    name: name.into(),
-                    suggestion: suggest::nearest(name, register_names()),
-                });
-            };
-            let width = register_width(offset).unwrap_or(Width::W32);
-            if width == Width::W32 && value >> 32 != 0 {
-                return Err(MachineError::RegisterValue {
-                    argument: argument.clone(),
-                });
-            }
-            let update = if name.eq_ignore_ascii_case("GBPA") {
-                1 << 31
-            } else {
-                0
-            };
-            smmu.mmio_write(offset, width, value | update);
-        }
-        Ok(Self {
-            smmus: vec![smmu],
-            ram: load_images(images)?,
-        })
-    }
-}
-
-fn load_images(images: &[String]) -> Result<Ram, MachineError> {
-    let mut loaded = Vec::new();
-    for argument in images {
-        let malformed = || MachineError::Image(argument.clone());
-        let (path, address) = argument.rsplit_once('@').ok_or_else(malformed)?;
-        let address = hex(address)
-            .filter(|a| a % PAGE_BYTES == 0)
-            .ok_or_else(malformed)?;
-        let path = Path::new(path);
-        let bytes = input::read(path).map_err(|source| MachineError::Read {
-            path: path.into(),
-            source,
-        })?;
-        loaded.push((address, bytes));
-    }
-    let regions: Vec<_> = loaded
-        .iter()
-        .map(|(base, bytes)| (*base, (bytes.len() as u64).next_multiple_of(PAGE_BYTES)))
-        .collect();
-    let ram = Ram::with_regions(&regions)?;
-    for (base, bytes) in &loaded {
-        ram.load(Pa::new(*base), bytes)
-            .expect("its region holds the image");
-    }
-    Ok(ram)
-}
-
-fn register_argument(argument: &str) -> Result<(&str, u64), MachineError> {
-    argument
-        .split_once('=')
-        .and_then(|(name, value)| Some((name.strip_prefix("SMMU_").unwrap_or(name), hex(value)?)))
-        .ok_or_else(|| MachineError::Register(argument.into()))
-}
-
-fn id_register<'a>(ids: &'a mut IdRegisters, name: &str) -> Option<&'a mut u32> {
-    match name.to_ascii_uppercase().as_str() {
-        "IDR0" => Some(&mut ids.idr0),
-        "IDR1" => Some(&mut ids.idr1),
-        "IDR2" => Some(&mut ids.idr2),
-        "IDR3" => Some(&mut ids.idr3),
-        "IDR5" => Some(&mut ids.idr5),
-        "AIDR" => Some(&mut ids.aidr),
-        _ => None,
-    }
+    /// A core or a machine that runs cannot be read.
+    #[error(transparent)]
+    Live(#[from] LiveError),
+    /// Memory that is there cannot be read.
+    #[error(transparent)]
+    Memory(#[from] ReadError),
+    /// The machine has fewer SMMUs.
+    #[error("--smmu {index}: the number of SMMUs is {count}")]
+    NoSuchSmmu {
+        /// Which was asked for.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
 }
 
 /// A hexadecimal number with or without 0x; underscores are allowed.
@@ -209,5 +199,7 @@ pub fn hex(text: &str) -> Option<u64> {
         .strip_prefix("0x")
         .or_else(|| digits.strip_prefix("0X"))
         .unwrap_or(&digits);
-    u64::from_str_radix(digits, 16).ok()
+    // A sign is no digit, though from_str_radix takes one.
+    let all_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    all_digits.then(|| u64::from_str_radix(digits, 16).ok())?
 }

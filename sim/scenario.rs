@@ -14,7 +14,7 @@ use smmu::tables::{
 use smmu::{Smmu, Transaction};
 use thiserror::Error;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Memory};
 
 /// Why the scenario's machine cannot be built.
 #[derive(Debug, Error)]
@@ -152,7 +152,7 @@ pub fn default_scenario() -> Result<Scenario, ScenarioError> {
     Ok(Scenario {
         machine: Machine {
             smmus: vec![smmu],
-            ram,
+            memory: Memory::new(ram),
         },
         steps,
     })

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use smmu::Smmu;
 use smmu::addr::Pa;
-use smmu::config::{ConfigError, IdRegisters, SmmuConfig};
 use smmu::mem::{PAGE_BYTES, Ram, RamError};
-use smmu::regfile::{Width, register_offset};
 use thiserror::Error;
 
 use crate::input;
+use crate::machine::{RegisterError, Registers};
 
 /// The value of `format` in a manifest.
 pub const FORMAT: &str = "smmu-snapshot-1";
@@ -46,15 +45,15 @@ pub enum SnapshotError {
         /// What is wrong.
         what: String,
     },
-    /// The ID registers describe a part that cannot be modelled.
-    #[error("{}: smmus[{index}]", path.display())]
-    Part {
+    /// The registers make no SMMU.
+    #[error("{}: smmus[{index}].regs", path.display())]
+    Registers {
         /// The manifest.
         path: PathBuf,
         /// Which SMMU.
         index: usize,
         /// Why.
-        source: ConfigError,
+        source: RegisterError,
     },
     /// The RAM layout is impossible.
     #[error("{}: ram", path.display())]
@@ -104,22 +103,12 @@ struct SmmuState {
 pub struct Snapshot {
     /// The SMMUs, in the order of the manifest.
     pub smmus: Vec<Smmu>,
+    /// Their registers.
+    pub registers: Vec<Registers>,
     /// Memory. Pages the snapshot does not hold read as zero; a correct walk never needs them.
     pub ram: Ram,
     stem: PathBuf,
 }
-
-/// Registers software would set before a translation, in the order it sets them: SMMUEN last.
-const RESTORED: [&str; 8] = [
-    "CR1",
-    "CR2",
-    "GBPA",
-    "STRTAB_BASE",
-    "STRTAB_BASE_CFG",
-    "CMDQ_BASE",
-    "EVENTQ_BASE",
-    "CR0",
-];
 
 impl Snapshot {
     /// Loads the manifest at `path` and the pages beside it.
@@ -143,12 +132,14 @@ impl Snapshot {
                 manifest.format
             )));
         }
-        let smmus = manifest
-            .smmus
-            .iter()
-            .enumerate()
-            .map(|(index, state)| restore(path, index, state))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut smmus = Vec::new();
+        let mut all_registers = Vec::new();
+        for (index, state) in manifest.smmus.iter().enumerate() {
+            let registers = registers(path, index, state)?;
+            let smmu = registers.smmu();
+            smmus.push(smmu.map_err(|source| registers_error(path, index, source))?);
+            all_registers.push(registers);
+        }
 
         let regions: Vec<_> = manifest.ram.iter().map(|r| (r.base.0, r.size.0)).collect();
         let ram = Ram::with_regions(&regions).map_err(|source| SnapshotError::Ram {
@@ -183,7 +174,12 @@ impl Snapshot {
                 what,
             });
         }
-        Ok(Self { smmus, ram, stem })
+        Ok(Self {
+            smmus,
+            registers: all_registers,
+            ram,
+            stem,
+        })
     }
 
     /// The file `<run>.<point>.<suffix>` beside the manifest, plain or compressed, if there is one.
@@ -210,40 +206,22 @@ fn beside(stem: &Path, suffix: &str) -> Option<PathBuf> {
     })
 }
 
-fn restore(path: &Path, index: usize, state: &SmmuState) -> Result<Smmu, SnapshotError> {
-    let value = |name: &str| state.regs.get(name).map_or(0, |hex| hex.0);
-    let word = |name: &str| {
-        u32::try_from(value(name)).map_err(|_| SnapshotError::Invalid {
-            path: path.into(),
-            what: format!("smmus[{index}].regs.{name} does not fit 32 bits"),
-        })
-    };
-    let ids = IdRegisters {
-        idr0: word("IDR0")?,
-        idr1: word("IDR1")?,
-        idr2: word("IDR2")?,
-        idr3: word("IDR3")?,
-        idr5: word("IDR5")?,
-        aidr: word("AIDR")?,
-    };
-    let part = |source| SnapshotError::Part {
+/// The registers that a manifest lists, as far as the model has them.
+fn registers(path: &Path, index: usize, state: &SmmuState) -> Result<Registers, SnapshotError> {
+    let mut registers = Registers::default();
+    for (name, value) in &state.regs {
+        match registers.set(name, value.0) {
+            Ok(()) | Err(RegisterError::Unknown { .. }) => {}
+            Err(source) => return Err(registers_error(path, index, source)),
+        }
+    }
+    Ok(registers)
+}
+
+fn registers_error(path: &Path, index: usize, source: RegisterError) -> SnapshotError {
+    SnapshotError::Registers {
         path: path.into(),
         index,
         source,
-    };
-    let mut smmu = Smmu::new(SmmuConfig::from_id_registers(ids).map_err(part)?).map_err(part)?;
-    for name in RESTORED {
-        let Some(offset) = register_offset(name) else {
-            continue;
-        };
-        let value = value(name);
-        match name {
-            "GBPA" => smmu.mmio_write(offset, Width::W32, value | 1 << 31),
-            "STRTAB_BASE" | "CMDQ_BASE" | "EVENTQ_BASE" => {
-                smmu.mmio_write(offset, Width::W64, value);
-            }
-            _ => smmu.mmio_write(offset, Width::W32, value),
-        }
     }
-    Ok(smmu)
 }

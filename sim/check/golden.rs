@@ -30,43 +30,47 @@ const RAM: (u64, u64) = (0x4000_0000, 0x10_0000_0000);
 /// the recording takes that for the architecture's answer too.
 const DISABLED_BEYOND_OAS: &str = "D1 (SMMUEN=0, address beyond OAS)";
 
+/// A scenario with its answers.
 #[derive(Debug, Deserialize)]
-struct Case {
-    id: u64,
-    scenario: Scenario,
-    out: Vec<Recorded>,
+pub(super) struct Case {
+    pub(super) id: u64,
+    pub(super) scenario: Scenario,
+    pub(super) out: Vec<Recorded>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Scenario {
-    ram: Vec<(u64, String)>,
-    regs: Vec<(u32, u8, u64)>,
-    accesses: Vec<DeviceAccess>,
+pub(super) struct Scenario {
+    pub(super) ram: Vec<(u64, String)>,
+    pub(super) regs: Vec<(u32, u8, u64)>,
+    pub(super) accesses: Vec<DeviceAccess>,
 }
 
 #[derive(Debug, Deserialize)]
-struct DeviceAccess {
-    sid: u32,
-    iova: u64,
-    write: bool,
+pub(super) struct DeviceAccess {
+    pub(super) sid: u32,
+    pub(super) iova: u64,
+    pub(super) write: bool,
 }
 
 #[derive(Debug, Deserialize)]
-struct Recorded {
-    qemu: RecordedAnswer,
-    agree: bool,
+pub(super) struct Recorded {
+    pub(super) qemu: RecordedAnswer,
+    pub(super) agree: bool,
     arch: Option<RecordedAnswer>,
+    #[cfg(test)]
+    #[serde(default)]
+    pub(super) tags: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct RecordedAnswer {
-    ok: bool,
-    pa: Option<u64>,
-    events: Vec<String>,
-    why: Option<String>,
+pub(super) struct RecordedAnswer {
+    pub(super) ok: bool,
+    pub(super) pa: Option<u64>,
+    pub(super) events: Vec<String>,
+    pub(super) why: Option<String>,
     /// Where the access went, although nothing answered there.
     #[serde(alias = "out_pa")]
-    trace_pa: Option<u64>,
+    pub(super) trace_pa: Option<u64>,
 }
 
 /// Compares every access of every scenario in `text`.
@@ -187,7 +191,7 @@ fn outside_ram(answer: &RecordedAnswer) -> bool {
 }
 
 /// The words of a record given as it lies in memory.
-fn event_words(hex: &str) -> Option<[u64; 4]> {
+pub(super) fn event_words(hex: &str) -> Option<[u64; 4]> {
     let bytes = decode_hex(hex).filter(|bytes| bytes.len() == 32)?;
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
@@ -196,7 +200,7 @@ fn event_words(hex: &str) -> Option<[u64; 4]> {
     Some(words)
 }
 
-fn decode_hex(hex: &str) -> Option<Vec<u8>> {
+pub(super) fn decode_hex(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes();
     if !digits.len().is_multiple_of(2) {
         return None;

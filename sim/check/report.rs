@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use smmu::spec::cmd::CmdOp;
 use smmu::spec::event::{Event, EventId};
 
 use super::Answer;
@@ -25,8 +27,59 @@ pub struct Report {
     /// Cases that agree in all a device can observe, but where the recording's account of the
     /// inside departs from the architecture in a way `deviations.md` lists; by its number.
     pub deviations: BTreeMap<&'static str, Kind>,
+    /// Cases where QEMU departs from the architecture in a known way, and the recording is what
+    /// that departure makes of the tables; by its name. A case may have several.
+    pub departures: BTreeMap<&'static str, Kind>,
     /// How many cases each source of the expected answer decided.
     pub sources: BTreeMap<&'static str, u64>,
+    /// What the traces among the recordings held.
+    pub traces: Vec<TraceSummary>,
+}
+
+/// What one trace held.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct TraceSummary {
+    /// The file.
+    pub file: PathBuf,
+    /// Transactions.
+    pub translations: u64,
+    /// Those for which the model read no memory.
+    pub hits: u64,
+    /// Commands by opcode.
+    pub commands: BTreeMap<String, u64>,
+    /// Departures of QEMU.
+    pub departures: BTreeMap<&'static str, u64>,
+}
+
+impl TraceSummary {
+    pub(super) fn new(file: &Path) -> Self {
+        Self {
+            file: file.into(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn count_command(&mut self, opcode: CmdOp) {
+        *self.commands.entry(format!("{opcode:?}")).or_default() += 1;
+    }
+
+    pub(super) fn count_translation(&mut self, found: Found) {
+        self.translations += 1;
+        self.hits += u64::from(found == Found::Cached);
+    }
+
+    pub(super) fn count_departure(&mut self, name: &'static str) {
+        *self.departures.entry(name).or_default() += 1;
+    }
+}
+
+/// Where a translation was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// In the caches, with its configuration: no memory was read.
+    Cached,
+    /// By reading memory.
+    Walked,
 }
 
 /// One kind of disagreement.
@@ -63,21 +116,48 @@ impl Report {
         actual: &Answer,
         place: impl FnOnce() -> String,
     ) {
-        self.checked += 1;
-        *self.sources.entry(source).or_default() += 1;
         if expected == actual {
-            self.agree += 1;
-            return;
+            self.agreement(source);
+        } else {
+            self.difference(source, kind(expected, actual), || {
+                Example::new(place(), expected, actual)
+            });
         }
-        self.differ += 1;
-        self.kinds
-            .entry(kind(expected, actual))
-            .or_default()
-            .add(expected, actual, place);
     }
-}
 
-impl Report {
+    /// Counts one case that agrees.
+    pub(crate) fn agreement(&mut self, source: &'static str) {
+        self.checked += 1;
+        self.agree += 1;
+        *self.sources.entry(source).or_default() += 1;
+    }
+
+    /// Counts one case that differs in a way called `kind`.
+    pub(crate) fn difference(
+        &mut self,
+        source: &'static str,
+        kind: String,
+        example: impl FnOnce() -> Example,
+    ) {
+        self.checked += 1;
+        self.differ += 1;
+        *self.sources.entry(source).or_default() += 1;
+        self.kinds.entry(kind).or_default().add(example);
+    }
+
+    /// Counts one case that agrees but for these departures of QEMU.
+    pub(crate) fn departure(
+        &mut self,
+        source: &'static str,
+        names: impl IntoIterator<Item = &'static str>,
+        example: impl Fn() -> Example,
+    ) {
+        self.agreement(source);
+        for name in names {
+            self.departures.entry(name).or_default().add(&example);
+        }
+    }
+
     /// Counts one case that agrees under the deviation `name`.
     pub(crate) fn deviation(
         &mut self,
@@ -87,25 +167,29 @@ impl Report {
         actual: &Answer,
         place: impl FnOnce() -> String,
     ) {
-        self.checked += 1;
-        self.agree += 1;
-        *self.sources.entry(source).or_default() += 1;
+        self.agreement(source);
         self.deviations
             .entry(name)
             .or_default()
-            .add(expected, actual, place);
+            .add(|| Example::new(place(), expected, actual));
     }
 }
 
 impl Kind {
-    fn add(&mut self, expected: &Answer, actual: &Answer, place: impl FnOnce() -> String) {
+    fn add(&mut self, example: impl FnOnce() -> Example) {
         self.count += 1;
         if self.examples.len() < KEPT {
-            self.examples.push(Example {
-                place: place(),
-                expected: describe(expected),
-                actual: describe(actual),
-            });
+            self.examples.push(example());
+        }
+    }
+}
+
+impl Example {
+    fn new(place: String, expected: &Answer, actual: &Answer) -> Self {
+        Self {
+            place,
+            expected: describe(expected),
+            actual: describe(actual),
         }
     }
 }
@@ -123,7 +207,7 @@ fn kind(expected: &Answer, actual: &Answer) -> String {
     }
 }
 
-fn differing_fields(a: &[u64; 4], b: &[u64; 4]) -> String {
+pub(super) fn differing_fields(a: &[u64; 4], b: &[u64; 4]) -> String {
     let names: Vec<_> = Event::LAYOUT
         .fields
         .iter()
@@ -172,6 +256,9 @@ fn describe(answer: &Answer) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for trace in &self.traces {
+            write!(f, "{trace}")?;
+        }
         for (source, count) in &self.sources {
             writeln!(f, "{count:>9}  answers from {source}")?;
         }
@@ -179,6 +266,14 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "{:>9}  agree as observed, under deviation {name}",
+                kind.count
+            )?;
+            kind.write_examples(f)?;
+        }
+        for (name, kind) in &self.departures {
+            writeln!(
+                f,
+                "{:>9}  agree but for QEMU's departure {name}",
                 kind.count
             )?;
             kind.write_examples(f)?;
@@ -192,6 +287,23 @@ impl fmt::Display for Report {
             "checked {}, agree {}, differ {}",
             self.checked, self.agree, self.differ
         )
+    }
+}
+
+impl fmt::Display for TraceSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.file.display())?;
+        let Self {
+            translations, hits, ..
+        } = self;
+        writeln!(
+            f,
+            "           {translations} transactions, {hits} of them without a read of memory"
+        )?;
+        for (opcode, count) in &self.commands {
+            writeln!(f, "{count:>9}  {opcode}")?;
+        }
+        Ok(())
     }
 }
 

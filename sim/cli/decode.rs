@@ -4,25 +4,32 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use smmu::config::SmmuConfig;
 
+use super::source::parts;
 use super::{Failure, Format, Verdict, write_json};
 use crate::decode::{Decoded, Kind, Show, Table, decode, decode_register};
-use crate::machine::part;
 
 /// Decode raw words into named fields, with meaning and what is illegal about them.
 ///
 /// Words are hexadecimal, with or without 0x, 64 bits or 32-bit halves (low half first), and may
 /// stand in a kernel log. Without words they are read from standard input.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  dmesg | smmu-sim decode event
+  smmu-sim decode ste 000000004001100f 80 0 0 0 0 0 0 --part mmu-600
+  smmu-sim decode pte 603127ff --stage 2 --level 3
+  smmu-sim decode reg IDR5 74")]
 pub(super) struct Decode {
     /// What the words are
     #[arg(value_enum)]
     kind: Structure,
     /// The words; for reg a name and a value
     words: Vec<String>,
-    /// The part that decides what is illegal: full, qemu-11, mmu-600 or mmu-700
-    #[arg(long, default_value = "full")]
-    part: String,
+    /// The part that decides what is illegal
+    #[arg(long, value_parser = parts(), default_value = "full")]
+    part: SmmuConfig,
     /// Stage of a pte
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     stage: u8,
@@ -90,7 +97,7 @@ impl Decode {
             Format::Text => {
                 let show = if self.all { Show::All } else { Show::Set };
                 for decoded in &decoded {
-                    write!(out, "{}", decoded.to_text(show))?;
+                    write!(out, "{}", decoded.to_styled_text(show))?;
                 }
             }
         }
@@ -122,6 +129,6 @@ impl Decode {
                 },
             }),
         };
-        Ok(decode(kind, text, &part(&self.part)?)?)
+        Ok(decode(kind, text, &self.part)?)
     }
 }

@@ -5,24 +5,26 @@ use std::io::Write;
 use clap::Args;
 
 use super::{Failure, Format, Verdict, write_json};
-use crate::explain::{Explained, explain};
+use crate::explain::Explained;
 use crate::scenario::default_scenario;
 
 /// Show the main job on an embedded scenario: a nested translation step by step, then a fault.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim run
+  smmu-sim run --format json")]
 pub(super) struct Run {}
 
 impl Run {
     #[expect(clippy::unused_self, reason = "all commands are executed alike")]
     pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
-        let scenario = default_scenario().map_err(anyhow::Error::from)?;
-        let smmu = &scenario.machine.smmus[0];
-        let mut port = scenario.machine.ram.port();
-        let explained: Vec<(&str, Explained)> = scenario
-            .steps
-            .iter()
-            .map(|(what, transaction)| (*what, explain(smmu, &mut port, transaction)))
-            .collect();
+        let mut scenario = default_scenario().map_err(anyhow::Error::from)?;
+        let mut explained: Vec<(&str, Explained)> = Vec::new();
+        for (what, transaction) in &scenario.steps {
+            let step = scenario.machine.explain(0, transaction);
+            explained.push((what, step.map_err(anyhow::Error::from)?));
+        }
         match format {
             Format::Text => {
                 for (i, (what, explained)) in explained.iter().enumerate() {
@@ -30,7 +32,7 @@ impl Run {
                         writeln!(out)?;
                     }
                     writeln!(out, "{}. {what}\n", i + 1)?;
-                    write!(out, "{}", explained.to_text())?;
+                    write!(out, "{}", explained.to_styled_text())?;
                 }
             }
             Format::Json => {

@@ -11,36 +11,28 @@ use smmu::addr::Iova;
 use smmu::ids::{StreamId, SubstreamId};
 use smmu::transaction::{AccessKind, InstructionOrData, Privilege};
 
+use super::source::{SourceOptions, parse_u64};
+use super::terminal::Progress;
 use super::{Failure, Format, Verdict, write_json};
-use crate::explain::{Explained, explain, html};
-use crate::machine::{Machine, hex, part};
+use crate::explain::{Explained, html};
 
-/// Translate transactions through a snapshot, or through raw memory images and register values.
+/// Translate transactions through a snapshot, raw images, a core or a QEMU that runs.
 ///
-/// Memory comes from `--snapshot` (a .json manifest with its files beside it), or from `--image`
-/// with `--reg`. Transactions come from `--sid` and addresses, or from a file with one a line:
-/// `SID[.SSID] r|w ADDRESS`. All numbers are hexadecimal, with or without 0x.
+/// The machine comes from one of `--snapshot`, `--image` (with `--reg`), `--core` (with `--regs`) and
+/// `--qmp`; nothing is ever written to it. Transactions come from `--sid` and addresses, or from a
+/// file with one a line: `SID[.SSID] r|w ADDRESS`. All numbers are hexadecimal, with or without 0x.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim walk --snapshot machine.json --sid 28 b000 --explain
+  smmu-sim walk --image tables.bin@0x40000000 --reg STRTAB_BASE=40000000 --reg CR0=1 --sid 0 1234
+  smmu-sim walk --qmp vm.sock --sid 8 ffff0000 --access write --html walk.html
+  smmu-sim walk --core vm.elf --regs smmu.regs --transactions - --format json
+
+Exit code 0 also if transactions fault: the fault is the answer. 2 for bad input.")]
 pub(super) struct Walk {
-    /// Snapshot manifest (.json)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "reg", "part"])]
-    snapshot: Option<PathBuf>,
-    /// Which SMMU of the snapshot
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    smmu: usize,
-    /// Raw memory image and where it lies; may be repeated
-    #[arg(
-        long,
-        value_name = "FILE@ADDRESS",
-        required_unless_present = "snapshot"
-    )]
-    image: Vec<String>,
-    /// Register value, for example STRTAB_BASE=0x40000000; may be repeated
-    #[arg(long, value_name = "NAME=VALUE")]
-    reg: Vec<String>,
-    /// The part behind the images: full, qemu-11, mmu-600 or mmu-700
-    #[arg(long, default_value = "full")]
-    part: String,
+    #[command(flatten)]
+    source: SourceOptions,
     /// StreamID
     #[arg(long, value_name = "HEX", value_parser = parse_u32, required_unless_present = "transactions")]
     sid: Option<u32>,
@@ -108,10 +100,6 @@ impl From<Kind> for AccessKind {
     }
 }
 
-fn parse_u64(text: &str) -> Result<u64, String> {
-    hex(text).ok_or_else(|| "not a hexadecimal number of at most 64 bits".into())
-}
-
 fn parse_u32(text: &str) -> Result<u32, String> {
     parse_u64(text)?
         .try_into()
@@ -121,22 +109,24 @@ fn parse_u32(text: &str) -> Result<u32, String> {
 /// Most bits a SubstreamID can have.
 const SUBSTREAM_BITS: u32 = 20;
 
+/// Transactions between two reports of progress.
+const TRANSACTIONS_A_SAY: usize = 1000;
+
 impl Walk {
     pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
-        let machine = self.machine()?;
-        let smmu = machine.smmus.get(self.smmu).ok_or_else(|| {
-            anyhow!(
-                "--smmu {}: the snapshot has {} SMMUs",
-                self.smmu,
-                machine.smmus.len()
-            )
-        })?;
         let transactions = self.transactions()?;
-        let mut port = machine.ram.port();
-        let explained: Vec<Explained> = transactions
-            .iter()
-            .map(|tx| explain(smmu, &mut port, tx))
-            .collect();
+        let progress = Progress::new();
+        progress.say("reading the machine");
+        let mut machine = self.source.machine().map_err(anyhow::Error::from)?;
+        let mut explained: Vec<Explained> = Vec::new();
+        for (i, transaction) in transactions.iter().enumerate() {
+            if i.is_multiple_of(TRANSACTIONS_A_SAY) {
+                progress.say(&format!("transaction {i} of {}", transactions.len()));
+            }
+            let one = machine.explain(self.source.smmu, transaction);
+            explained.push(one.map_err(anyhow::Error::from)?);
+        }
+        drop(progress);
         if let Some(path) = &self.html {
             fs::write(path, html::page("smmu-sim walk", &explained))
                 .with_context(|| format!("--html {}", path.display()))?;
@@ -152,7 +142,7 @@ impl Walk {
                         if i != 0 {
                             writeln!(out)?;
                         }
-                        write!(out, "{}", explained.to_text())?;
+                        write!(out, "{}", explained.to_styled_text())?;
                     } else {
                         writeln!(out, "{}", explained.summary())?;
                     }
@@ -160,13 +150,6 @@ impl Walk {
             }
         }
         Ok(Verdict::Fine)
-    }
-
-    fn machine(&self) -> anyhow::Result<Machine> {
-        Ok(match &self.snapshot {
-            Some(path) => Machine::from_snapshot(path)?,
-            None => Machine::from_images(&part(&self.part)?, &self.image, &self.reg)?,
-        })
     }
 
     fn transactions(&self) -> anyhow::Result<Vec<Transaction>> {

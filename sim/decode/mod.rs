@@ -2,9 +2,8 @@
 //! what is illegal about them.
 
 pub(crate) mod meaning;
+mod text;
 mod words;
-
-use std::fmt::Write;
 
 use serde::Serialize;
 use smmu::config::SmmuConfig;
@@ -437,51 +436,6 @@ fn register_layout(name: &str) -> Option<&'static Layout> {
         .iter()
         .copied()
         .find(|layout| layout.structure.eq_ignore_ascii_case(&plain))
-}
-
-impl Decoded {
-    /// An aligned table, then notes and what is illegal.
-    pub fn to_text(&self, show: Show) -> String {
-        let mut out = String::new();
-        // Writing to a String does not fail.
-        let _ = self.write_text(&mut out, show);
-        out
-    }
-
-    fn write_text(&self, out: &mut String, show: Show) -> std::fmt::Result {
-        writeln!(out, "{}  {}", self.title, self.words.join(" "))?;
-        let shown: Vec<_> = self
-            .fields
-            .iter()
-            .filter(|f| show == Show::All || f.value != 0)
-            .collect();
-        for field in &shown {
-            let range = if field.msb == field.lsb {
-                format!("[{}]", field.lsb)
-            } else {
-                format!("[{}:{}]", field.msb, field.lsb)
-            };
-            let name = field.name;
-            let value = format!("{:#x}", field.value);
-            let line = format!("  {range:<10}{name:<15}{value:<20}{}", field.meaning);
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        let hidden = self.fields.len() - shown.len();
-        if hidden != 0 {
-            writeln!(out, "  ({hidden} fields are zero)")?;
-        }
-        for note in &self.notes {
-            writeln!(out, "  note: {note}")?;
-        }
-        for illegal in &self.illegal {
-            writeln!(
-                out,
-                "  ILLEGAL {}: {} (decided by {})",
-                illegal.field, illegal.reason, illegal.depends_on
-            )?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

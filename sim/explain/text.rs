@@ -6,6 +6,7 @@ use super::grid::Grid;
 use super::meaning::meaning;
 use super::record::{Recorded, Row};
 use super::{Explained, outcome};
+use crate::style::{self, BAD, FAINT, GOOD, HEADING, PLAIN};
 
 impl Explained {
     /// The translation in one line: what went in and what came out.
@@ -19,6 +20,12 @@ impl Explained {
 
     /// Every access as an indented table, the grid of the walk, and the outcome.
     pub fn to_text(&self) -> String {
+        style::plain(&self.to_styled_text())
+    }
+
+    /// [`Self::to_text`] with colours as ANSI escape sequences, for a stream that strips them where
+    /// they are not wanted.
+    pub fn to_styled_text(&self) -> String {
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = self.write_text(&mut out);
@@ -31,7 +38,7 @@ impl Explained {
         if !rows.is_empty() {
             writeln!(
                 out,
-                "\n{:>4}  {:<19}{:<15}{:<15}{:<20}meaning",
+                "\n{HEADING}{:>4}  {:<19}{:<15}{:<15}{:<20}meaning{HEADING:#}",
                 "", "access", "ipa", "pa", "value"
             )?;
         }
@@ -40,9 +47,14 @@ impl Explained {
             let what = format!("{indent}{}", row.what());
             let ipa = row.ipa.map_or_else(|| "-".into(), |ipa| ipa.to_string());
             let meaning = meaning(row, self);
+            let line = match row.recorded {
+                Recorded::Aborted => BAD,
+                _ if row.is_inner() => FAINT,
+                _ => PLAIN,
+            };
             writeln!(
                 out,
-                "{:>4}  {what:<19}{ipa:<15}{:<15}{:<20}{meaning}",
+                "{line}{:>4}  {what:<19}{ipa:<15}{:<15}{:<20}{meaning}{line:#}",
                 row.label.to_string(),
                 row.pa.to_string(),
                 value(row)
@@ -51,7 +63,11 @@ impl Explained {
         if let Some(grid) = Grid::of(self) {
             writeln!(out, "\n{}", grid.to_text(rows).trim_end())?;
         }
-        writeln!(out, "\n=> {}", outcome::headline(&self.outcome))?;
+        let end = match self.outcome.pa() {
+            Some(_) => GOOD,
+            None => BAD,
+        };
+        writeln!(out, "\n{end}=> {}{end:#}", outcome::headline(&self.outcome))?;
         if let Some(fault) = self.outcome.fault() {
             writeln!(out, "   because {}", outcome::reason(fault))?;
         }

@@ -236,7 +236,7 @@ fn walk_refuses_bad_images_registers_and_parts() {
             &image("--reg IDR0=0"),
             "IDR0.TTF = 0x0 is a reserved encoding",
         ),
-        (&image("--part mmu-60"), "did you mean mmu-600?"),
+        (&image("--part mmu-60"), "a similar value exists: 'mmu-600'"),
     ]);
 }
 

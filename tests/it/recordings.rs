@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use smmu::cache::CacheConfig;
 use smmu_sim::check::{Report, check_file};
 
 fn data(name: &str) -> PathBuf {
@@ -12,7 +13,7 @@ fn data(name: &str) -> PathBuf {
 
 fn checked(name: &str) -> Report {
     let mut report = Report::default();
-    check_file(&data(name), &mut report).unwrap();
+    check_file(&data(name), &CacheConfig::INFINITE, &mut report).unwrap();
     assert!(report.is_clean(), "{report}");
     report
 }
@@ -58,7 +59,7 @@ fn a_recording_that_differs_is_reported_by_kind() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), wrong).unwrap();
     let mut report = Report::default();
-    check_file(file.path(), &mut report).unwrap();
+    check_file(file.path(), &CacheConfig::INFINITE, &mut report).unwrap();
     assert_eq!(report.differ, 1);
     let kind = &report.kinds["a translation expected, a translation found"];
     assert_eq!(kind.examples[0].expected, "pa 0xdcfc78e4");

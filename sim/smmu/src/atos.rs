@@ -12,7 +12,7 @@ use crate::smmu::Smmu;
 use crate::spec::event::EventId;
 use crate::spec::regs::{GatosAddr, GatosPar, GatosParFault, GatosSid};
 use crate::transaction::{AccessKind, InstructionOrData, Privilege, Transaction};
-use crate::translate::Part;
+use crate::translate::Programmed;
 
 /// FAULTCODEs that are no event numbers (IHI 0070 §9.1.4).
 const INV_REQ: u8 = 0xff;
@@ -123,7 +123,7 @@ impl Smmu {
     }
 }
 
-impl Part {
+impl Programmed {
     /// One operation, in the order of IHI 0070 §9.1.4. It looks into no cache and fills none, so
     /// that it says what memory says (deviations.md D42).
     fn atos<M: PhysMem + ?Sized>(&self, mem: &mut M, interface: &Interface) -> Result<u64, Failed> {

@@ -17,7 +17,7 @@ use crate::smmu::Smmu;
 use crate::spec::event::{BadAtsTreq, BadAtsTreqDw0, BadAtsTreqDw1, BadAtsTreqDw2, Event, EventId};
 use crate::transaction::{AccessKind, InstructionOrData, Privilege, Transaction};
 use crate::translate::cached::ConfigurationFault;
-use crate::translate::{Part, Through};
+use crate::translate::{Programmed, Through};
 
 /// An ATS translation request for one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl Tries<'_> {
         observer: &mut O,
     ) -> Result<bool, Refusal> {
         let part = &self.smmu.part;
-        let mut walker = Part::cold_walker(mem, observer);
+        let mut walker = Programmed::cold_walker(mem, observer);
         match part.walk(&mut walker, stream, stage1, &self.transaction, request) {
             Ok(through) => {
                 self.through = Some(through);

@@ -26,7 +26,7 @@ pub(crate) use recent::{Given, Held, Slot};
 pub(crate) use tlb::{Place, Tlb, tag_of};
 pub(crate) use view::{CacheView, entry_log2, ipa_entry, stage2_part};
 
-use crate::command::{Command, InvalidationScope, TlbTag, TlbiAddress};
+use crate::command::{Command, InvalidationScope, TlbTag};
 use crate::ids::{StreamId, SubstreamId};
 use crate::observe::CacheKind;
 use recent::Recent;
@@ -155,7 +155,7 @@ impl Caches {
         self.recent.clear();
     }
 
-    /// Forgets recent hits if some entry was put in over itself.
+    /// Forgets recent hits if some entry was put in over itself or over another.
     pub(crate) fn forget_replaced(&mut self) {
         if self.tlb.take_replaced() | self.stage2.take_replaced() {
             self.recent.clear();
@@ -174,10 +174,8 @@ impl Caches {
                 self.configuration.invalidate(command)
             }
             Command::Tlbi(tlbi) => {
-                // Entries of a whole world go without their tags being touched.
-                if tlbi.address == TlbiAddress::All {
-                    self.recent.clear();
-                }
+                // An entry that goes may come back under the same tag, at the same place.
+                self.recent.clear();
                 let walk = self.walk.caches.iter_mut();
                 self.tlb.invalidate(tlbi, scope)
                     + self.stage2.invalidate(tlbi, scope)

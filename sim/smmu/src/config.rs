@@ -1,25 +1,33 @@
 //! What a part implements: [`SmmuConfig`], its ID registers, and the rules that bind them.
 
-mod presets;
+mod parts;
 mod rules;
 
-pub use presets::{PRESETS, Preset, preset};
+pub use parts::{PARTS, Part, PartError, part};
 pub use rules::ConfigError;
+
+use serde::{Deserialize, Serialize};
 
 use crate::spec::regs::{Aidr, Idr0, Idr1, Idr2, Idr3, Idr5};
 
 /// Minor version of the architecture, SMMU_AIDR (IHI 0070 §6.3.9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Version {
     /// SMMUv3.0
+    #[serde(rename = "3.0")]
     V3_0,
     /// SMMUv3.1
+    #[serde(rename = "3.1")]
     V3_1,
     /// SMMUv3.2
+    #[serde(rename = "3.2")]
     V3_2,
     /// SMMUv3.3
+    #[serde(rename = "3.3")]
     V3_3,
     /// SMMUv3.4
+    #[serde(rename = "3.4")]
     V3_4,
 }
 
@@ -28,7 +36,9 @@ impl Version {
 }
 
 /// Byte orders of translation tables that a part accepts, IDR0.TTENDIAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum TableEndianness {
     /// Each CD and STE chooses.
     Mixed,
@@ -39,7 +49,9 @@ pub enum TableEndianness {
 }
 
 /// What a part can do with a faulting transaction, IDR0.STALL_MODEL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum StallModel {
     /// Each context chooses to stall or to terminate.
     StallAndTerminate,
@@ -50,7 +62,9 @@ pub enum StallModel {
 }
 
 /// Hardware update of translation tables, IDR0.HTTU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Httu {
     /// None.
     None,
@@ -64,7 +78,9 @@ pub enum Httu {
 
 /// The features of a part. Field names are those of IDR0–IDR5 in lower case, so that each is found
 /// in IHI 0070 §6.3 under its own name. [`SmmuConfig::validate`] says which combinations exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct SmmuConfig {
     /// AIDR: architecture version.
     pub version: Version,

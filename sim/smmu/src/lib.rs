@@ -28,6 +28,7 @@ pub mod perm;
 pub mod priq;
 pub mod queue;
 pub mod regfile;
+pub mod sanitize;
 pub mod shared;
 mod smmu;
 pub mod spec;

@@ -24,7 +24,7 @@ use crate::regfile::{RegisterFile, Width};
 use crate::smmu::Smmu;
 use crate::stall::Resolved;
 use crate::transaction::{Outcome, Transaction};
-use crate::translate::Part;
+use crate::translate::Programmed;
 use log::{ChangeLog, Epoch, Follower};
 
 /// What a port must know of.
@@ -180,7 +180,7 @@ impl SharedSmmu {
 #[derive(Debug)]
 struct View {
     shared: Arc<SharedSmmu>,
-    part: Part,
+    part: Programmed,
     caches: Caches,
 }
 

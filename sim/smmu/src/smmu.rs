@@ -11,13 +11,13 @@ use crate::observe::{CacheKind, Observer};
 use crate::regfile::{RegisterFile, Width, Written};
 use crate::stall::StallBuffer;
 use crate::transaction::{Outcome, Transaction};
-use crate::translate::Part;
+use crate::translate::Programmed;
 
 /// One SMMU, Non-secure programming interface. It has no memory of its own: each call names the
 /// [`PhysMem`] to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Smmu {
-    pub(crate) part: Part,
+    pub(crate) part: Programmed,
     pub(crate) caches: Caches,
     pub(crate) stalls: StallBuffer,
     /// Signalled over wires and not taken yet.
@@ -43,7 +43,7 @@ impl Smmu {
         config.validate()?;
         caches.validate()?;
         Ok(Self {
-            part: Part::new(config),
+            part: Programmed::new(config),
             caches: Caches::new(caches),
             stalls: StallBuffer::default(),
             interrupts: Interrupts::default(),

@@ -23,7 +23,7 @@ use crate::walk::{Leaves, Lookaside, Walked, Walker};
 /// A part as it is programmed: its features and its registers. It has neither queues nor caches:
 /// what it finds is a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct Programmed {
     pub(crate) config: SmmuConfig,
     pub(crate) regs: RegisterFile,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Through {
     pub(crate) path: Path,
 }
 
-impl Part {
+impl Programmed {
     pub(crate) fn new(config: SmmuConfig) -> Self {
         Self {
             regs: RegisterFile::new(&config),

@@ -9,6 +9,7 @@ use smmu::cache::{CacheConfig, ContiguousHint};
 use smmu::regfile::Width;
 
 use super::invalidate::{Extent, Place};
+use super::shapes::{block, contiguous_log2, granule, mix, stage1_shape, stage2_shape};
 use crate::support::bench::*;
 use crate::support::rig::{CMDQ, CMDQ_BASE, CMDQEN, SMMUEN};
 
@@ -26,7 +27,6 @@ pub(super) const AREA: u32 = 30;
 /// Upper addresses, those of TTB1.
 pub(super) const UPPER: u64 = 0xffff_0000_0000_0000;
 
-const CD_TABLES: u64 = 0x3000_0000;
 const FIRST_ROOT: u64 = 0x2000_0000;
 
 /// What a translation regime of streams is.
@@ -45,11 +45,11 @@ pub(super) enum Regime {
 pub(super) struct Space {
     pub(super) regime: Regime,
     pub(super) vmid: u64,
-    granule: u32,
-    upper: u64,
-    lower: [u64; CONTEXTS],
-    stage2: u64,
-    stage2_granule: u32,
+    pub(super) granule: u32,
+    pub(super) upper: u64,
+    pub(super) lower: [u64; CONTEXTS],
+    pub(super) stage2: u64,
+    pub(super) stage2_granule: u32,
 }
 
 /// What an area of a table holds.
@@ -99,62 +99,16 @@ pub(super) struct Driver {
     pub(super) plans: Vec<Plan>,
     pub(super) e2h: bool,
     pub(super) updates: bool,
+    /// Whether a clear Access flag may be of no concern.
+    pub(super) affd: bool,
+    /// What all streams and contexts have, and never change.
+    pub(super) fixed: u64,
     /// Whether the caches take contiguous regions as one.
     pub(super) contiguous: bool,
     /// Whether it forgets to send its commands.
     pub(super) forgets: bool,
     forms: BTreeMap<(u64, u64), Form>,
     next_root: u64,
-}
-
-fn granule(choice: u32) -> u32 {
-    [12, 14, 16][choice as usize % 3]
-}
-
-fn stage1_shape(granule: u32) -> Shape {
-    let start = match granule {
-        12 => 39,
-        14 => 47,
-        _ => 42,
-    };
-    Shape {
-        granule,
-        start,
-        bits: 48,
-    }
-}
-
-fn stage2_shape(granule: u32) -> Shape {
-    let start = match granule {
-        12 => 30,
-        14 => 36,
-        _ => 29,
-    };
-    Shape {
-        granule,
-        start,
-        bits: 39,
-    }
-}
-
-/// Bits number `n` that random bits stand for; those of different numbers have nothing in common.
-pub(super) fn mix(random: u64, n: u64) -> u64 {
-    let z = (random ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (z ^ z >> 29).wrapping_mul(0x94d0_49bb_1331_11eb) >> 16
-}
-
-/// log2 of a level-2 block.
-fn block(granule: u32) -> u32 {
-    2 * granule - 3
-}
-
-/// log2 of the pages of a contiguous region.
-fn contiguous_log2(granule: u32) -> u32 {
-    match granule {
-        12 => 4,
-        14 => 7,
-        _ => 5,
-    }
 }
 
 fn contiguous_pages(target: &Target, start: u64) -> Vec<u64> {
@@ -174,6 +128,8 @@ impl Driver {
             plans: vec![Plan::Invalid; STREAMS as usize],
             e2h: bits(0) & 1 != 0,
             updates: bits(1) & 1 != 0,
+            affd: bits(3) & 1 != 0,
+            fixed: setup.choices.into(),
             contiguous: setup.caches.contiguous == ContiguousHint::Used,
             forgets: false,
             forms: BTreeMap::new(),
@@ -292,7 +248,7 @@ impl Driver {
         }
     }
 
-    fn asid(context: usize) -> u64 {
+    pub(super) fn asid(context: usize) -> u64 {
         context as u64 + 1
     }
 
@@ -494,105 +450,6 @@ impl Driver {
             1 => [0x03 | stream << 32, 1],
             leaf => [0x05 | index << 12 | stream << 32, leaf & 1],
         });
-    }
-
-    /// Writes STE and CDs of a stream as its plan says.
-    fn write_stream(&mut self, stream: u64) {
-        let cds = CD_TABLES + 0x1000 * stream;
-        let mut ste = Words::default();
-        ste.bit(0, 1).set(109, 108, 1);
-        match self.plans[stream as usize] {
-            Plan::Invalid => {
-                ste.bit(0, 0);
-            }
-            Plan::Abort => {}
-            Plan::Bypass => {
-                ste.set(3, 1, 0b100);
-            }
-            Plan::Stage1(space, context) => {
-                self.with_stage1(&mut ste, space, cds);
-                self.bench.write_words(cds, self.cd(space, context));
-            }
-            Plan::Stage2(space) => {
-                ste.set(3, 1, 0b110);
-                self.with_stage2(&mut ste, space);
-            }
-            Plan::Substreams(space, contexts) => {
-                self.with_stage1(&mut ste, space, cds);
-                ste.set(63, 59, 2).set(65, 64, 2);
-                for (context, n) in contexts.into_iter().zip(0..) {
-                    self.bench
-                        .write_words(cds + 64 * n, self.cd(space, context));
-                }
-            }
-        }
-        self.bench.write_words(STRTAB + 64 * stream, ste);
-    }
-
-    fn with_stage1(&self, ste: &mut Words, space: usize, cds: u64) {
-        ste.address(55, 6, cds);
-        match self.spaces[space].regime {
-            Regime::Alone => {
-                let vmid = self.spaces[space].vmid;
-                ste.set(3, 1, 0b101).set(143, 128, vmid);
-            }
-            Regime::Guest => {
-                ste.set(3, 1, 0b111);
-                self.with_stage2(ste, space);
-            }
-            Regime::Hypervisor => {
-                ste.set(3, 1, 0b101).set(95, 94, 2);
-            }
-        }
-    }
-
-    fn with_stage2(&self, ste: &mut Words, space: usize) {
-        let of = &self.spaces[space];
-        let (tg, sl0) = match of.stage2_granule {
-            12 => (0, 1),
-            14 => (2, 2),
-            _ => (1, 1),
-        };
-        let updates = u64::from(self.updates);
-        ste.set(143, 128, of.vmid)
-            .set(165, 160, 25)
-            .set(167, 166, sl0)
-            .set(175, 174, tg)
-            .set(178, 176, 5)
-            .bit(179, 1)
-            .bit(183, updates)
-            .bit(184, updates)
-            .bit(186, 1)
-            .address(243, 196, of.stage2);
-    }
-
-    fn cd(&self, space: usize, context: usize) -> Words {
-        let of = &self.spaces[space];
-        let (tg0, tg1) = match of.granule {
-            12 => (0, 2),
-            14 => (2, 1),
-            _ => (1, 3),
-        };
-        let one_range = of.regime == Regime::Hypervisor && !self.e2h;
-        let updates = u64::from(self.updates);
-        let mut cd = Words::default();
-        cd.set(5, 0, 16)
-            .set(7, 6, tg0)
-            .set(21, 16, 16)
-            .set(23, 22, tg1)
-            .bit(30, one_range.into())
-            .bit(31, 1)
-            .set(34, 32, 5)
-            .bit(41, 1)
-            .bit(42, updates)
-            .bit(43, updates)
-            .bit(45, 1)
-            .bit(46, 1)
-            .set(63, 48, Self::asid(context))
-            .address(115, 68, of.lower[context])
-            .address(179, 132, of.upper)
-            .set(223, 192, 0x0044_04ff);
-        cd
     }
 
     /// Puts a command into the queue and runs it.

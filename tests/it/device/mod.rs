@@ -2,4 +2,10 @@
 
 mod caches; // caches on = caches off, under drivers that invalidate
 mod driver; // a driver in miniature
-mod invalidate; // what it must invalidate, in every form
+mod exact; // each command removes what it names, and nothing else
+mod invalidate; // what a driver must invalidate, in every form
+mod queues; // event, PRI and command queue against plain queues
+mod registers; // the register file against a table of its own
+mod replacement; // who leaves a full set
+mod shapes; // shapes of its tables, and its source of choices
+mod streams; // the STEs and CDs of that driver

@@ -3,10 +3,11 @@
 //! (`support::rig`).
 
 mod atos; // 175–177
-mod ats; // 166–174
-mod commands; // 82, 147–165
+mod ats; // 166–171
+mod commands; // 156–163
 mod faults; // 2, 3, 135–137, 145, 146, 161
 mod httu; // 126–134
+mod pri; // 172–174
 mod queues; // 10–32
 mod registers; // 1, 4–9
 mod stage1; // 83–109
@@ -14,6 +15,7 @@ mod stage2; // 110–125
 mod stalls; // 138–144
 mod stream_table; // 33–62
 mod substreams; // 63–82
+mod tlb; // 82, 147–155, 164, 165
 
 /// How many cases there are.
 const CASES: u32 = 177;

@@ -230,7 +230,7 @@ pub(crate) fn differences(first: &Ram, second: &Ram) -> Vec<(u64, u64, u64)> {
             .into_iter()
             .flat_map(|page| (page..page + 4096).step_by(8))
         {
-            let mut word = |port: &mut RamPort<'_>| port.read64(Pa::new(at), AccessClass::Stage1);
+            let word = |port: &mut RamPort<'_>| port.read64(Pa::new(at), AccessClass::Stage1);
             let (x, y) = (word(&mut here).unwrap(), word(&mut there).unwrap());
             if x != y {
                 found.push((at, x, y));

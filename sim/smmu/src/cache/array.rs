@@ -101,7 +101,8 @@ impl<V: Copy + Default> Array<V> {
                 (hash >> 1).wrapping_shr(63u32.wrapping_sub(self.sets_log2)) as usize
             }
             Indexing::LowBits => {
-                let number = tag.page >> tag.span_log2();
+                // Tags of no size have their number above the bits of a size.
+                let number = tag.page >> tag.span_log2().max(Tag::SIZE.count_ones());
                 (number & ((1 << self.sets_log2) - 1)) as usize
             }
         }

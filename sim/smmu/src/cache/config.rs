@@ -1,9 +1,12 @@
 //! Sizes and policies of the caches, and the rules they obey.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Which entry of a full set makes room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Replacement {
     /// Each set in turn.
     RoundRobin,
@@ -25,16 +28,21 @@ pub enum Replacement {
 pub const GROWTH_LIMIT: u32 = 1 << 24;
 
 /// How a set is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Indexing {
     /// By a hash of the whole address: strides do not collide.
+    #[default]
     Hashed,
     /// By the low bits of the page number.
     LowBits,
 }
 
 /// Shape of one cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Geometry {
     /// Number of entries; 0 switches the cache off.
     pub entries: u32,
@@ -43,6 +51,7 @@ pub struct Geometry {
     /// What makes room in a full set.
     pub replacement: Replacement,
     /// How the set is chosen.
+    #[serde(default)]
     pub indexing: Indexing,
 }
 
@@ -118,7 +127,9 @@ impl Geometry {
 }
 
 /// What one TLB entry for an address translated by both stages holds (IHI 0070 §3.17.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum TlbStructure {
     /// VA to PA: `TLBI_S2_IPA` need not find it.
     Combined,
@@ -127,7 +138,9 @@ pub enum TlbStructure {
 }
 
 /// Walk caches: Table descriptors that walks passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum WalkCacheConfig {
     /// One cache for each stage and level, from level −1 to level 2.
     PerLevel {
@@ -144,7 +157,9 @@ pub enum WalkCacheConfig {
 pub const LEVELS: usize = 4;
 
 /// All caches of a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CacheConfig {
     /// Configuration cache: one entry holds STE and CD of a (StreamID, SubstreamID).
     pub configuration: Geometry,
@@ -162,7 +177,9 @@ pub struct CacheConfig {
 }
 
 /// What the Contiguous bit of a leaf does to its TLB entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum ContiguousHint {
     /// Nothing.
     Ignored,

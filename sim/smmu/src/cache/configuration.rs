@@ -126,6 +126,11 @@ impl ConfigurationEntry {
             stage2,
         }
     }
+
+    /// Whether a CD is part of it.
+    fn has_cd(&self) -> bool {
+        matches!(self.stage1, Ok(Stage1Use::Translates(_)) | Err(_))
+    }
 }
 
 /// The cache.
@@ -136,25 +141,35 @@ pub(crate) struct ConfigurationCache {
 
 /// Marks a tag as one.
 const PRESENT: u64 = 1 << 36;
-/// SSV, above the 20 bits of a SubstreamID and the 6 that the array keeps for sizes.
-const SSV: u64 = 1 << 26;
-const SUBSTREAM_LSB: u32 = 6;
+/// Where a StreamID is, above the 6 bits that the array keeps for sizes.
+const STREAM_LSB: u32 = 6;
+/// Where a SubstreamID is: 20 bits.
+const SUBSTREAM_LSB: u32 = 38;
+const SSV: u64 = 1 << 58;
 
+/// All of it in `page`, StreamID lowest: it chooses the set.
 #[inline(always)]
 fn tag(stream: StreamId, substream: Option<SubstreamId>) -> Tag {
+    let substream = substream.map_or(0, |id| SSV | u64::from(id.get()) << SUBSTREAM_LSB);
     Tag {
-        context: PRESENT | u64::from(stream.get()),
-        page: substream.map_or(0, |id| SSV | u64::from(id.get()) << SUBSTREAM_LSB),
+        context: PRESENT,
+        page: u64::from(stream.get()) << STREAM_LSB | substream,
     }
 }
 
 fn stream_of(tag: Tag) -> StreamId {
-    StreamId::new(tag.context as u32)
+    StreamId::new((tag.page >> STREAM_LSB) as u32)
 }
 
 fn substream_of(tag: Tag) -> Option<SubstreamId> {
     let id = (tag.page & (SSV - 1)) >> SUBSTREAM_LSB;
     (tag.page & SSV != 0).then(|| SubstreamId::new(id as u32))
+}
+
+/// A SubstreamID wider than any part's would look like another.
+#[inline(always)]
+fn is_too_wide(substream: Option<SubstreamId>) -> bool {
+    substream.is_some_and(|id| id.get() >> 20 != 0)
 }
 
 impl ConfigurationCache {
@@ -175,8 +190,7 @@ impl ConfigurationCache {
         stream: StreamId,
         substream: Option<SubstreamId>,
     ) -> Option<&ConfigurationEntry> {
-        // A SubstreamID wider than any part's would look like another.
-        if substream.is_some_and(|id| id.get() >> 20 != 0) {
+        if is_too_wide(substream) {
             return None;
         }
         let place = self.array.find(tag(stream, substream))?;
@@ -202,6 +216,9 @@ impl ConfigurationCache {
         substream: Option<SubstreamId>,
         entry: ConfigurationEntry,
     ) -> Option<(StreamId, Option<SubstreamId>)> {
+        if is_too_wide(substream) {
+            return None;
+        }
         let evicted = self
             .array
             .insert(tag(stream, substream), entry, |tag| tag != Tag::NONE);
@@ -217,7 +234,12 @@ impl ConfigurationCache {
                 continue;
             }
             let index = substream_of(tag).unwrap_or(SubstreamId::new(0));
-            if command.covers_cd(stream_of(tag), index) {
+            let covered = if self.array.value(place).has_cd() {
+                command.covers_cd(stream_of(tag), index)
+            } else {
+                command.covers_ste(stream_of(tag))
+            };
+            if covered {
                 self.array.remove(place);
                 removed += 1;
             }

@@ -85,7 +85,7 @@ pub(crate) struct Tlb<V> {
     populations: [Population; WORLDS],
     /// Entries of older generations of their world are dead.
     generations: [u32; WORLDS],
-    /// An entry has been put in over itself since this was last asked.
+    /// An entry has been put in over itself or another since this was last asked.
     has_replaced: bool,
 }
 
@@ -103,8 +103,8 @@ impl<V: Entry> Tlb<V> {
         }
     }
 
-    /// Whether an entry has been put in over itself since the last call: its tag says nothing of
-    /// the change.
+    /// Whether an entry has been put in over itself or another since the last call: tags say
+    /// nothing of the first, and do not tell an entry that left from one that came back.
     pub(super) fn take_replaced(&mut self) -> bool {
         std::mem::take(&mut self.has_replaced)
     }
@@ -202,6 +202,8 @@ impl<V: Entry> Tlb<V> {
         let evicted = self
             .array
             .insert(tag, value, |tag| is_live(generations, tag));
+        // What had to leave may come back, at the same place and with another value.
+        self.has_replaced |= evicted.is_some();
         self.populations[world].came(context, span_log2, value.leaf_log2());
         evicted.map(|(tag, value)| {
             self.uncount(tag);

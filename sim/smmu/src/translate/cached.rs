@@ -5,7 +5,7 @@
 //! is walked.
 
 use super::hit::{StageKey, remember};
-use super::{Part, Through, silent_abort};
+use super::{Programmed, Through, silent_abort};
 use crate::addr::Pa;
 use crate::attr::Attributes;
 use crate::cache::{By, CacheView, Caches, ConfigurationEntry, Context, Given, Held, Place};
@@ -34,7 +34,7 @@ impl ConfigurationFault {
     }
 }
 
-impl Part {
+impl Programmed {
     /// A plain access that has gone this way before, found by where it was found last.
     #[inline(always)]
     pub(crate) fn hit(

@@ -243,6 +243,15 @@ impl TableParams {
         Step::Invalid
     }
 
+    /// Output address and log2 of the size of a block or page, if `descriptor` is one at `level`.
+    pub(crate) fn leaf(&self, descriptor: u64, level: i8) -> Option<(u64, u8)> {
+        let cursor = self.resume(0, level - 1);
+        match self.step::<false>(descriptor, &cursor) {
+            Step::Leaf(address) => Some((address, cursor.lsb)),
+            Step::Table(_) | Step::Invalid => None,
+        }
+    }
+
     /// The output address of a descriptor, down to the granule.
     #[inline(always)]
     fn address<const PLAIN: bool>(&self, descriptor: u64) -> u64 {

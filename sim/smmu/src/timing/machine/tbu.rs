@@ -20,7 +20,7 @@ use crate::observe::CacheEvent;
 use crate::perm::Request;
 use crate::transaction::{Outcome, Path, Transaction, Translation};
 use crate::translate::hit::StageKey;
-use crate::translate::{Part, silent_abort};
+use crate::translate::{Programmed, silent_abort};
 use crate::walk::params::TableParams;
 use crate::walk::{Lookaside, Stage2, Stage2Leaf, TableFound, Walked, Walker};
 
@@ -47,7 +47,7 @@ impl TbuTlb {
     #[inline]
     pub(super) fn answer<M: PhysMem + ?Sized>(
         &mut self,
-        part: &Part,
+        part: &Programmed,
         configuration: &ConfigurationEntry,
         mem: &mut M,
         transaction: &Transaction,
@@ -105,7 +105,7 @@ impl TbuTlb {
     #[inline]
     fn plain(
         &mut self,
-        part: &Part,
+        part: &Programmed,
         configuration: &ConfigurationEntry,
         transaction: &Transaction,
     ) -> Option<Translation> {
