@@ -14,6 +14,10 @@ use crate::transaction::{Outcome, Transaction};
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// The transaction has its outcome and leaves when those before it have.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     pub(super) fn ready<W: Workload>(
         &mut self,
         id: u32,
@@ -56,6 +60,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The transaction leaves the SMMU.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     pub(super) fn sent<W: Workload>(
         &mut self,
         id: u32,
