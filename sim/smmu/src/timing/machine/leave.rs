@@ -9,6 +9,7 @@ use super::flight::State;
 use super::{COMMANDS, FIRST, Machine};
 use crate::addr::Pa;
 use crate::command::TlbTag;
+use crate::ids::Asid;
 use crate::mem::PhysMem;
 use crate::transaction::{Outcome, Transaction};
 
@@ -73,7 +74,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         let flight = &mut self.flights[id as usize];
         if !matches!(flight.outcome, Outcome::Translated(_)) {
             flight.class = LatencyClass::Fault;
-            let outcome = flight.outcome.clone();
+            let outcome = flight.outcome;
             let transaction = flight.arrival.transaction;
             let settled = self.record(&transaction, outcome, now);
             self.flights[id as usize].outcome = settled;
@@ -161,7 +162,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
 /// Whose a translation is: its VMID, above 16 bits of ASID.
 fn owner(tag: &TlbTag) -> u32 {
-    let asid = tag.asid.map_or(0, |asid| asid.get());
+    let asid = tag.asid.map_or(0, Asid::get);
     u32::from(tag.vmid.get()) << 16 | u32::from(asid)
 }
 
