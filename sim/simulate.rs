@@ -1,5 +1,10 @@
 //! Runs of the timed machine: settings in, results out.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "figures for people are rounded, and counts stay far below 2^53"
+)]
+
 pub mod csv;
 pub mod html;
 pub mod json;

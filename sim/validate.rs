@@ -2,6 +2,11 @@
 //!
 //! Reference figures are data files with their source, beside this module.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "figures for people are rounded, and counts stay far below 2^53"
+)]
+
 mod closed_forms;
 mod gem5;
 mod hardware;

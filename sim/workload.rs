@@ -3,6 +3,11 @@
 //! Every reader streams: a trace longer than memory is no problem. What is wrong in a file is said
 //! with its line, the field and what is allowed, and ends the run.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "figures for people are rounded, and counts stay far below 2^53"
+)]
+
 pub mod binary;
 pub mod error;
 mod fields;

@@ -144,7 +144,7 @@ impl Simulate {
         if let Some(directory) = &self.out {
             let context = || directory.display().to_string();
             std::fs::create_dir_all(directory).with_context(context)?;
-            let table = ("table.md", table.clone());
+            let table = ("table.txt", table.clone());
             for (name, text) in study::plots(&points).into_iter().chain([table]) {
                 let mut file = Pending::new(&directory.join(name)).with_context(context)?;
                 file.out.write_all(text.as_bytes()).with_context(context)?;

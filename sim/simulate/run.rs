@@ -10,6 +10,7 @@ use smmu::config::SmmuConfig;
 use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, PhysMem, Ram};
 use smmu::observe::{Access, Observer, Structure};
+use smmu::spec::event::Event;
 use smmu::timing::{Completed, Machine, Operation, Probe, Report, Workload};
 use smmu::{Outcome, Transaction};
 use thiserror::Error;
@@ -297,7 +298,7 @@ pub fn digest(index: u64, outcome: &Outcome) -> u64 {
         }
         Outcome::Terminated { event, .. } => {
             mix(2);
-            for word in event.iter().flat_map(|event| event.words()) {
+            for word in event.iter().flat_map(Event::words) {
                 mix(word);
             }
         }

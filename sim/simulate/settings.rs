@@ -184,8 +184,8 @@ impl RunSettings {
             };
             for (field, value) in fields {
                 let key = format!("{name}.{}", field.get_ref());
-                let parsed =
-                    value_of(value).ok_or_else(|| wrong(value.span().start, self.allowed(&key)))?;
+                let parsed = value_of(value)
+                    .ok_or_else(|| wrong(value.span().start, Self::allowed(&key)))?;
                 self.set(&key, &parsed).map_err(|error| {
                     let at = match error {
                         SettingError::NotAllowed { .. } => value.span().start,
@@ -199,7 +199,7 @@ impl RunSettings {
     }
 
     /// What may stand at `key`, for a value that is neither a number nor a word.
-    fn allowed(&self, key: &str) -> String {
+    fn allowed(key: &str) -> String {
         match Self::fields().iter().find(|field| field.key() == key) {
             Some(field) => format!("{key}: allowed is {}", field.allowed),
             None => format!("there is no setting {key}"),

@@ -154,7 +154,7 @@ fn stale_at(
     let inside = random.below(page) & !0xfff;
     // One page of the mapping, not always its first: a block goes as a whole.
     operations.push(Operation::Command(match by_address {
-        Some(command) if delay % 2 == 0 => [command, (FIRST_IOVA + inside) | 1],
+        Some(command) if delay.is_multiple_of(2) => [command, (FIRST_IOVA + inside) | 1],
         _ => [TLBI_NSNH_ALL, 0],
     }));
     operations.push(Operation::Command([SYNC, 0]));

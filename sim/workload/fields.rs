@@ -59,12 +59,9 @@ impl Lines {
             let begin = String::from_utf8_lossy(&self.line[..40]).into_owned();
             return Err(self.wrong(Problem::new("line", begin, "at most 4095 bytes")));
         }
-        match std::str::from_utf8(&self.line) {
-            Ok(_) => {}
-            Err(_) => {
-                let begin = String::from_utf8_lossy(&self.line).into_owned();
-                return Err(self.wrong(Problem::new("line", begin, "text in UTF-8")));
-            }
+        if std::str::from_utf8(&self.line).is_err() {
+            let begin = String::from_utf8_lossy(&self.line).into_owned();
+            return Err(self.wrong(Problem::new("line", begin, "text in UTF-8")));
         }
         Ok(std::str::from_utf8(&self.line).ok())
     }
@@ -90,7 +87,7 @@ pub(super) enum Radix {
 
 /// The fields of one line.
 pub(super) struct Fields<'a, I> {
-    fields: I,
+    rest: I,
     radix: Radix,
     _line: std::marker::PhantomData<&'a str>,
 }
@@ -98,7 +95,7 @@ pub(super) struct Fields<'a, I> {
 impl<'a, I: Iterator<Item = &'a str>> Fields<'a, I> {
     pub(super) fn new(fields: I, radix: Radix) -> Self {
         Self {
-            fields,
+            rest: fields,
             radix,
             _line: std::marker::PhantomData,
         }
@@ -106,13 +103,13 @@ impl<'a, I: Iterator<Item = &'a str>> Fields<'a, I> {
 
     /// The next field, which must be there.
     pub(super) fn word(&mut self, field: &'static str) -> Result<&'a str, Problem> {
-        let word = self.fields.next();
+        let word = self.rest.next();
         word.ok_or_else(|| Problem::new(field, "", "missing"))
     }
 
     /// The next field if there is one.
     pub(super) fn optional(&mut self) -> Option<&'a str> {
-        self.fields.next()
+        self.rest.next()
     }
 
     /// A number up to `most`.
@@ -146,7 +143,7 @@ impl<'a, I: Iterator<Item = &'a str>> Fields<'a, I> {
 
     /// Nothing more on the line.
     pub(super) fn end(mut self) -> Result<(), Problem> {
-        match self.fields.next() {
+        match self.rest.next() {
             None => Ok(()),
             Some(word) => Err(Problem::new("end of line", word, "nothing more")),
         }

@@ -68,6 +68,7 @@ fn a_16k_kernel() {
     agrees("k72_16k_strict", 0);
 }
 
+/// Beside the trace, own4k_nested.head.quirks.tsv lists answers that the recording machine got wrong.
 /// Software of this recording marks pages as global and maps them otherwise for another ASID, so
 /// warm answers may be another ASID's; and the recording machine raises APTable's faults before it
 /// reads the leaf, so not every descriptor is defined.

@@ -120,13 +120,8 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             Phase::Fetching => {
                 let words = self.commands.queue.pop_front();
                 let words = words.expect("a command for each fetch");
-                match Command::decode(words, &self.smmu.part.config) {
-                    Ok(command) => self.commands.current = Some(command),
-                    Err(_) => {
-                        self.commands.illegal += 1;
-                        self.commands.current = None;
-                    }
-                }
+                self.commands.current = Command::decode(words, &self.smmu.part.config).ok();
+                self.commands.illegal += u64::from(self.commands.current.is_none());
                 self.commands.phase = Phase::Executing;
                 let done = now + self.config.commands.execute_cycles;
                 self.scheduler.wake(COMMANDS, done);

@@ -28,15 +28,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             if self.in_flight == self.config.device.outstanding || self.commands.is_full() {
                 return;
             }
-            let operation = match self.waiting.take() {
-                Some(arrival) => Operation::Arrive(arrival),
-                None => match workload.next_operation() {
-                    Some(operation) => operation,
-                    None => {
-                        self.held = Held::End;
-                        return;
-                    }
-                },
+            let waiting = self.waiting.take().map(Operation::Arrive);
+            let Some(operation) = waiting.or_else(|| workload.next_operation()) else {
+                self.held = Held::End;
+                return;
             };
             match operation {
                 Operation::Arrive(arrival) => {
@@ -98,16 +93,13 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         };
         self.arrivals += 1;
         self.in_flight += 1;
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.flights[id as usize] = flight;
-                id
-            }
-            None => {
-                self.flights.push(flight);
-                self.luggage.push(Luggage::default());
-                self.flights.len() as u32 - 1
-            }
+        let id = if let Some(id) = self.free.pop() {
+            self.flights[id as usize] = flight;
+            id
+        } else {
+            self.flights.push(flight);
+            self.luggage.push(Luggage::default());
+            self.flights.len() as u32 - 1
         };
         match self.config.tbu.completion {
             Completion::Any => {}
@@ -125,6 +117,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// Through the port and into the micro TLB.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     #[inline]
     pub(super) fn enter(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         self.charge(id, Cause::TbuSlot, now);

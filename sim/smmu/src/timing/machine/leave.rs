@@ -9,11 +9,16 @@ use super::flight::State;
 use super::{COMMANDS, FIRST, Machine};
 use crate::addr::Pa;
 use crate::command::TlbTag;
+use crate::ids::Asid;
 use crate::mem::PhysMem;
 use crate::transaction::{Outcome, Transaction};
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// The transaction has its outcome and leaves when those before it have.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     pub(super) fn ready<W: Workload>(
         &mut self,
         id: u32,
@@ -56,6 +61,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The transaction leaves the SMMU.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     pub(super) fn sent<W: Workload>(
         &mut self,
         id: u32,
@@ -65,7 +74,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         let flight = &mut self.flights[id as usize];
         if !matches!(flight.outcome, Outcome::Translated(_)) {
             flight.class = LatencyClass::Fault;
-            let outcome = flight.outcome.clone();
+            let outcome = flight.outcome;
             let transaction = flight.arrival.transaction;
             let settled = self.record(&transaction, outcome, now);
             self.flights[id as usize].outcome = settled;
@@ -153,7 +162,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
 /// Whose a translation is: its VMID, above 16 bits of ASID.
 fn owner(tag: &TlbTag) -> u32 {
-    let asid = tag.asid.map_or(0, |asid| asid.get());
+    let asid = tag.asid.map_or(0, Asid::get);
     u32::from(tag.vmid.get()) << 16 | u32::from(asid)
 }
 

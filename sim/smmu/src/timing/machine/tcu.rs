@@ -271,6 +271,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The TCU answers.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every step gives the time of the next, if there is one"
+    )]
     pub(super) fn reply(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         if let Some((next, _)) = self.requests.release(now) {
             self.resume(next, State::Requested);
