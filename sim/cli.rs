@@ -9,6 +9,7 @@
 
 mod check;
 mod decode;
+mod experiment;
 mod run;
 mod type1;
 mod unwind;
@@ -55,6 +56,8 @@ enum Command {
     Type1(type1::Type1),
     /// Try attach, detach and SET_PASID_TABLE in every order, failing at every step
     Unwind(unwind::Unwind),
+    /// Answer a question by running the model over a grid
+    Experiment(experiment::Experiment),
 }
 
 /// Why a command ends early.
@@ -107,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.execute(format, &mut out),
         Command::Type1(type1) => type1.execute(&mut out),
         Command::Unwind(unwind) => unwind.execute(format, &mut out),
+        Command::Experiment(experiment) => experiment.execute(format, &mut out),
     };
     let result = result.and_then(|verdict| out.flush().map(|()| verdict).map_err(Failure::from));
     match result {

@@ -14,6 +14,7 @@ mod layout; // bit positions against golden tables typed by another route
 mod recordings; // golden scenarios and snapshots of real machines
 mod support;
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
+mod unwind; // containers and groups in every order, failing at every step; VMMs
 mod vfio_recordings; // recorded VFIO sessions of real kernels
 mod walk_oracle; // the walker against an independent oracle, over all configurations
 mod walk_relations; // metamorphic relations: identity stages, blocks and pages, permissions
