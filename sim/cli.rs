@@ -5,6 +5,7 @@
 mod check;
 mod completions;
 mod decode;
+mod experiment;
 mod man;
 mod registers;
 mod regs;
@@ -95,6 +96,8 @@ enum Command {
     Type1(type1::Type1),
     /// Try attach, detach and SET_PASID_TABLE in every order, failing at every step
     Unwind(unwind::Unwind),
+    /// Answer a question by running the model over a grid
+    Experiment(experiment::Experiment),
 }
 
 /// Why a command ends early.
@@ -175,6 +178,7 @@ fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Ver
         Command::Check(check) => check.execute(format, out),
         Command::Type1(type1) => type1.execute(out),
         Command::Unwind(unwind) => unwind.execute(format, out),
+        Command::Experiment(experiment) => experiment.execute(format, out),
         Command::Simulate(simulate) => simulate.execute(format, out),
         Command::Validate(validate) => validate.execute(format, out),
         Command::Completions(completions) => completions.execute(out),

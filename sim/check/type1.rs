@@ -45,12 +45,11 @@ pub(super) fn check(
                 .and_then(Value::as_u64)
                 .unwrap_or(4096);
             let script = string("script").unwrap_or_default().to_owned();
-            match &mut session {
-                Some(session) => session.script = script,
-                None => {
-                    let session_or = Session::new(label, page_size, script);
-                    session = Some(session_or.map_err(|what| line_error(number, what))?);
-                }
+            if let Some(session) = &mut session {
+                session.script = script;
+            } else {
+                let new = Session::new(label, page_size, script);
+                session = Some(new.map_err(|what| line_error(number, what))?);
             }
             continue;
         }

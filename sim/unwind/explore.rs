@@ -230,6 +230,7 @@ impl Search<'_> {
         }
         let case = Case {
             op: attempt.op,
+            failed: attempt.failed.map(|failed| failed.step),
             result: attempt.result,
             before: attempt.before,
             after: &after,

@@ -17,6 +17,9 @@ use super::world::World;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NestedDomain {
     pub(super) smmu: u32,
+    /// Whose stage 2 it is over. Usually one for each SMMU; two if the kernel could not put a group
+    /// into the domain there was.
+    parent: DomainId,
     pub(super) domain: DomainId,
     /// Newest first.
     pub(super) groups: Vec<usize>,
@@ -131,11 +134,15 @@ impl Shared {
         joined
     }
 
-    /// Moves a group from the parent to the container's nested domain on its SMMU.
+    /// Moves a group from the parent to the container's nested domain over it.
     fn nest(&mut self, world: &mut World, group: usize, container: usize) -> Result<(), Errno> {
         let (smmu, id) = (world.groups[group].smmu, world.groups[group].group);
+        let parent = self.parent(world, group)?;
         let entry = &self.containers[container];
-        let existing = entry.domains.iter().position(|domain| domain.smmu == smmu);
+        let existing = entry
+            .domains
+            .iter()
+            .position(|domain| domain.parent == parent);
         if let Some(index) = existing {
             let domain = entry.domains[index].domain;
             world.vfio.core_mut().replace_group(domain, id)?;
@@ -143,7 +150,6 @@ impl Shared {
             groups.insert(0, group);
             return Ok(());
         }
-        let parent = self.parent(world, group)?;
         let domain = self.nested_domain(world, parent, entry.stage1)?;
         if let Err(errno) = world.vfio.core_mut().replace_group(domain, id) {
             world.vfio.core_mut().domain_free(domain);
@@ -153,6 +159,7 @@ impl Shared {
             0,
             NestedDomain {
                 smmu,
+                parent,
                 domain,
                 groups: vec![group],
             },
@@ -259,8 +266,7 @@ impl Shared {
         old: &NestedDomain,
         stage1: Option<Stage1>,
     ) -> Result<DomainId, Errno> {
-        let parent = self.parent(world, old.groups[0])?;
-        let new = self.nested_domain(world, parent, stage1)?;
+        let new = self.nested_domain(world, old.parent, stage1)?;
         for (done, group) in old.groups.iter().enumerate() {
             let id = world.groups[*group].group;
             if let Err(errno) = world.vfio.core_mut().replace_group(new, id) {

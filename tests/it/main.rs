@@ -24,6 +24,7 @@ mod terminal; // help, colour, logs, progress, completions, manual pages
 mod tidy; // the tree itself: layering, orphan files, citations, links, words
 mod timing; // the timed machine: published figures, recordings, the functional model, bad input
 mod traces; // recorded runs of real drivers, driven through the model
+mod unwind; // containers and groups in every order, failing at every step; VMMs
 mod vfio_recordings; // recorded VFIO sessions of real kernels
 mod vm_memory; // a virtio-style device on rust-vmm, its DMA through the SMMU
 mod walk_oracle; // the walker against an independent oracle, over all configurations

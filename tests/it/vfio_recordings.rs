@@ -9,16 +9,16 @@ use smmu_sim::board::Board;
 use smmu_sim::check::{CheckOptions, Report, check_file};
 use smmu_sim::type1::{MachineConfig, play};
 
-/// Label and operations of each recording.
+/// Name and operations of each recording.
 const RECORDINGS: [(&str, u64); 8] = [
-    ("k61", 5_235),
-    ("k612", 2_092),
-    ("k72", 5_235),
-    ("k72_16k", 2_092),
-    ("k61_two", 94),
-    ("k72_two", 94),
-    ("k61_mix", 78),
-    ("k61_noits", 31),
+    ("type1_oracle_k61", 5_235),
+    ("type1_oracle_k612", 2_092),
+    ("type1_oracle_k72", 5_235),
+    ("type1_oracle_k72_16k", 2_092),
+    ("type1_oracle_k61_two", 94),
+    ("type1_oracle_k72_two", 94),
+    ("type1_oracle_k61_mix", 78),
+    ("type1_oracle_k61_noits", 31),
 ];
 
 /// Recorded on this machine, whatever the file's name says.
@@ -29,23 +29,23 @@ fn on(machine: &str) -> CheckOptions {
     }
 }
 
-fn recording(label: &str) -> PathBuf {
+fn recording(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/data/type1")
-        .join(format!("type1_oracle_{label}.jsonl.gz"))
+        .join(format!("{name}.jsonl.gz"))
 }
 
-fn text(label: &str) -> String {
-    String::from_utf8(smmu_sim::input::read(&recording(label)).unwrap()).unwrap()
+fn text(name: &str) -> String {
+    String::from_utf8(smmu_sim::input::read(&recording(name)).unwrap()).unwrap()
 }
 
 #[test]
 fn every_answer_of_the_recorded_kernels_agrees() {
-    for (label, operations) in RECORDINGS {
+    for (name, operations) in RECORDINGS {
         let mut report = Report::default();
-        check_file(&recording(label), &CheckOptions::default(), &mut report).unwrap();
-        assert!(report.is_clean(), "{label}\n{report}");
-        assert_eq!(report.checked, operations, "{label}");
+        check_file(&recording(name), &CheckOptions::default(), &mut report).unwrap();
+        assert!(report.is_clean(), "{name}\n{report}");
+        assert_eq!(report.checked, operations, "{name}");
     }
 }
 
@@ -54,14 +54,15 @@ fn every_answer_of_the_recorded_kernels_agrees() {
 fn a_recording_played_as_another_kernel_differs() {
     for (label, other) in [("k61", "k612"), ("k612", "k72"), ("k72", "k61")] {
         let mut report = Report::default();
-        check_file(&recording(label), &on(other), &mut report).unwrap();
+        let name = format!("type1_oracle_{label}");
+        check_file(&recording(&name), &on(other), &mut report).unwrap();
         assert!(report.differ > 20, "{label} as {other}\n{report}");
     }
 }
 
 #[test]
 fn a_changed_answer_is_reported_with_the_field_that_differs() {
-    let changed = text("k61").replacen("\"VmLck_pages\":4,", "\"VmLck_pages\":5,", 1);
+    let changed = text("type1_oracle_k61").replacen("\"VmLck_pages\":4,", "\"VmLck_pages\":5,", 1);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), changed).unwrap();
     let mut report = Report::default();
@@ -92,7 +93,7 @@ fn script(recording: &str) -> String {
 /// real one on every answer, and both print what the recorder printed.
 #[test]
 fn the_driver_without_hardware_answers_as_the_real_one() {
-    let recording = text("k612");
+    let recording = text("type1_oracle_k612");
     let script = script(&recording);
     let config = MachineConfig::new(Kernel::V6_12, 4096);
     let real = play::<Driver<Board>>(&config, "s", &script).unwrap();

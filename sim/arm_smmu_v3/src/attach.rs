@@ -148,8 +148,7 @@ impl<P: Platform> Driver<P> {
                 let ste = match (nesting, guest.abort, guest.table) {
                     (Nesting::Requested, true, _) => abort_ste(),
                     (Nesting::Requested, false, Some(table)) => {
-                        let stage1 = crate::nested::guest_stage1(table);
-                        nested_ste(&features, &stage1, &stage2, eats)
+                        nested_ste(&features, &table, &stage2, eats)
                     }
                     _ => stage2_ste(&features, &stage2, eats),
                 };

@@ -143,7 +143,7 @@ impl<P: Platform> Driver<P> {
                 if domain.nesting == Nesting::Requested {
                     let GuestStage1 { table, abort } = domain.guest;
                     wanted.abort = abort;
-                    wanted.stage1 = table.map(crate::nested::guest_stage1);
+                    wanted.stage1 = table;
                 }
             }
             Some(Translation::Bypass) | None => {}

@@ -4,7 +4,6 @@
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::Invalidation;
 use iommu_core::{Control, Defect, Errno};
-use smmu::addr::Pa;
 use smmu::ids::{Asid, SubstreamId, Vmid};
 
 use crate::cd::{CdTable, Leaf, stage1_cd};
@@ -14,7 +13,7 @@ use crate::instance::Instance;
 use crate::maintenance::{NestParent, Tag, Tags};
 use crate::pgtable::{Format, PageTables, Stage};
 use crate::platform::Platform;
-use crate::ste::Stage2Entry;
+use crate::ste::{Stage1Entry, Stage2Entry};
 use crate::{Driver, faults};
 
 /// Whether a domain was asked to be a stage 2 under somebody else's stage 1.
@@ -28,7 +27,7 @@ pub(crate) enum Nesting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct GuestStage1 {
     /// Guest's CD table.
-    pub(crate) table: Option<Pa>,
+    pub(crate) table: Option<Stage1Entry>,
     /// Every transaction is aborted.
     pub(crate) abort: bool,
 }

@@ -28,12 +28,16 @@ const FLAG_PASID: u32 = 1;
 const FLAG_ARCHID: u32 = 1 << 1;
 const FLAG_LEAF: u32 = 1 << 2;
 
-/// What an STE says of a guest's single CD.
-pub(crate) fn guest_stage1(table: Pa) -> Stage1Entry {
+/// What an STE says of a guest's CDs. S1Fmt counts where there are several, as up to IO14.
+fn guest_stage1(config: &PasidTableConfig) -> Stage1Entry {
     Stage1Entry {
-        context_ptr: table,
-        s1fmt: 0,
-        s1cdmax: 0,
+        context_ptr: Pa::new(config.base_ptr),
+        s1fmt: if config.pasid_bits == 0 {
+            0
+        } else {
+            config.s1fmt & 3
+        },
+        s1cdmax: config.pasid_bits & 31,
     }
 }
 
@@ -83,7 +87,7 @@ impl<P: Platform> Driver<P> {
                     faults(&mut self.platform).step("driver:alloc_s1_cfg", Errno::ENOMEM)?;
                 }
                 GuestStage1 {
-                    table: Some(Pa::new(config.base_ptr)),
+                    table: Some(guest_stage1(config)),
                     abort: false,
                 }
             }
@@ -109,6 +113,9 @@ impl<P: Platform> Driver<P> {
             return Err(Errno::EINVAL);
         }
         let features = &self.instances[tags.smmu.index()].features;
+        if config.pasid_bits != 0 && config.s1fmt != 0 && !features.two_level_cdtab {
+            return Err(Errno::EINVAL);
+        }
         let aligned = config.base_ptr.is_multiple_of(64) && config.base_ptr >> features.ias == 0;
         if !self.has(Defect::BasePtrUnchecked) && !aligned {
             return Err(Errno::EINVAL);
@@ -174,7 +181,7 @@ impl<P: Platform> Driver<P> {
             GuestStage1 { abort: true, .. } => abort_ste(),
             GuestStage1 {
                 table: Some(table), ..
-            } => nested_ste(features, &guest_stage1(table), &stage2, eats),
+            } => nested_ste(features, &table, &stage2, eats),
             GuestStage1 { table: None, .. } => stage2_ste(features, &stage2, eats),
         };
         self.install_ste(device, &ste);

@@ -1,7 +1,7 @@
 //! P16 to P32: one domain under the nested-stage series.
 
 use iommu_core::semantics::SeriesIo;
-use iommu_core::uapi::PasidConfig;
+use iommu_core::uapi::{PasidConfig, PasidTableConfig};
 use iommu_core::{DomainId, Errno, IommuOps, KernelBug, Semantics};
 use smmu::Outcome;
 use smmu::ids::StreamId;
@@ -348,6 +348,46 @@ fn p32_set_on_a_domain_without_smmu_is_einval() {
         driver.enable_nesting(domain).unwrap();
         let set = driver.attach_pasid_table(domain, &translate(T));
         assert_eq!(set, Err(Errno::EINVAL), "{name}");
+    }
+}
+
+// linux-iommu.md P14, 1.5: the last patch of IO12 to IO14 let a guest have several CDs.
+#[test]
+fn p14_several_cds_are_refused_from_io15_on() {
+    let part = smmu::config::SmmuConfig {
+        ssidsize: 4,
+        ..super::part()
+    };
+    for (name, semantics) in with_series() {
+        let accepts = semantics.io() <= Some(SeriesIo::V14);
+        let mut driver = super::driver_on(semantics, std::slice::from_ref(&part));
+        let firmware = Firmware {
+            ssid_bits: 2,
+            ..Firmware::new(S0, sid(1))
+        };
+        let device = add(&mut driver, 1, &firmware);
+        let domain = DomainId(1);
+        driver
+            .domain_alloc(domain, iommu_core::ops::DomainKind::Unmanaged, None)
+            .unwrap();
+        driver.enable_nesting(domain).unwrap();
+        driver.attach_dev(domain, device, None).unwrap();
+        let before = driver.clone();
+        for (pasid_bits, fits) in [(1, accepts), (3, false)] {
+            let mut driver = before.clone();
+            let table = PasidTableConfig {
+                pasid_bits,
+                ..translate(T)
+            };
+            let set = driver.attach_pasid_table(domain, &table);
+            let expected = if fits { Ok(()) } else { Err(Errno::EINVAL) };
+            assert_eq!(set, expected, "{name}");
+            if fits {
+                assert_eq!(ste(&driver, 1)[0] >> 59, 1, "{name}: S1CDMax");
+            } else {
+                assert_eq!(driver, before, "{name}");
+            }
+        }
     }
 }
 

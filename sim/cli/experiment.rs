@@ -1,0 +1,142 @@
+//! `smmu-sim experiment`.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+
+use super::{Failure, Format, Verdict, write_json};
+use crate::experiment::{Grid, Origin, Point, csv, run, svg};
+
+/// Answer a question by running the model over a grid.
+#[derive(Debug, Args)]
+pub(super) struct Experiment {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// What a stage 2 for each container costs against one that is shared
+    S2Sharing(S2Sharing),
+}
+
+/// What a stage 2 for each container costs against one that is shared.
+///
+/// N devices of one guest behind one SMMU, in a container each or over one stage 2. Counts do not
+/// depend on the host; times are the host's and are never written to files. Points with more leaves
+/// than --leaves are computed from exact counts of smaller runs, and say so.
+#[derive(Debug, Args)]
+struct S2Sharing {
+    /// Numbers of devices
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16, 32, 64])]
+    devices: Vec<u64>,
+    /// Guest memory in GiB
+    #[arg(long, value_name = "GIB", value_delimiter = ',', default_values_t = [1, 8, 64, 512])]
+    memory: Vec<u64>,
+    /// Most leaves a point may have to be run
+    #[arg(long, value_name = "N", default_value_t = 1 << 22)]
+    leaves: u64,
+    /// Write the counts as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write the picture
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Experiment {
+    pub(super) fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
+        match self.which {
+            Which::S2Sharing(s2_sharing) => s2_sharing.execute(format, out),
+        }
+    }
+}
+
+impl S2Sharing {
+    fn execute(self, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
+        let possible = |values: &[u64], most| values.iter().all(|v| (1..=most).contains(v));
+        if !possible(&self.devices, 128) || !possible(&self.memory, 512) {
+            return Err(anyhow!("--devices: 1 to 128; --memory: 1 to 512").into());
+        }
+        let grid = Grid {
+            devices: self.devices,
+            memory_gib: self.memory,
+            leaves_max: self.leaves,
+            ..Grid::default()
+        };
+        let points = run(&grid).map_err(|errno| anyhow!("the machine: {errno}"))?;
+        let files = [(&self.csv, csv(&points)), (&self.svg, svg(&points))];
+        for (path, content) in files {
+            if let Some(path) = path {
+                fs::write(path, content).with_context(|| path.display().to_string())?;
+            }
+        }
+        match format {
+            Format::Text => table(out, &points)?,
+            Format::Json => {
+                let lines: Vec<serde_json::Value> = points.iter().map(json).collect();
+                write_json(out, &lines)?;
+            }
+        }
+        Ok(Verdict::Fine)
+    }
+}
+
+fn json(point: &Point) -> serde_json::Value {
+    let c = &point.counts;
+    serde_json::json!({
+        "page": point.page.word(),
+        "memory_gib": point.memory_gib,
+        "devices": point.devices,
+        "sharing": point.sharing.word(),
+        "origin": point.origin.word(),
+        "table_bytes": c.table_bytes,
+        "attach_stores": c.attach_stores,
+        "attach_commands": c.attach_commands,
+        "map_stores": c.map_stores,
+        "map_commands": c.map_commands,
+        "unmap_stores": c.unmap_stores,
+        "unmap_commands": c.unmap_commands,
+        "pinned_pages": c.pinned_pages,
+        "vmids": c.vmids,
+        "tlb_entries": c.tlb_entries,
+        "probes": c.probes,
+        "tlb_reach_bytes": point.tlb_reach_bytes(),
+    })
+}
+
+fn table(out: &mut impl Write, points: &[Point]) -> Result<(), Failure> {
+    writeln!(
+        out,
+        "page  GiB  devices  sharing        table KiB  map stores  map cmds  unmap cmds  pinned pages  \
+         VMIDs  TLB reach KiB  host ms"
+    )?;
+    for point in points {
+        let c = &point.counts;
+        let time = point.map_time.map_or_else(
+            || "computed".to_owned(),
+            |time| format!("{:.1}", time.as_secs_f64() * 1e3),
+        );
+        debug_assert_eq!(point.map_time.is_none(), point.origin == Origin::Computed);
+        writeln!(
+            out,
+            "{:<4} {:>4} {:>8}  {:<13} {:>10} {:>11} {:>9} {:>11} {:>13} {:>6} {:>14} {:>8}",
+            point.page.word(),
+            point.memory_gib,
+            point.devices,
+            point.sharing.word(),
+            c.table_bytes >> 10,
+            c.map_stores,
+            c.map_commands,
+            c.unmap_commands,
+            c.pinned_pages,
+            c.vmids,
+            point.tlb_reach_bytes() >> 10,
+            time
+        )?;
+    }
+    Ok(())
+}

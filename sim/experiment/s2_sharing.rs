@@ -1,0 +1,475 @@
+//! What it costs that devices do not share a stage 2: N devices of one guest behind one SMMU, in a
+//! container each with a stage 2 of its own, or all over one.
+
+use std::time::{Duration, Instant};
+
+use arm_smmu_v3::{Driver, Firmware, Params, Platform, SmmuId};
+use iommu_core::ops::DomainKind;
+use iommu_core::{
+    Control, CoreConfig, DeviceConfig, DomainId, Errno, GroupId, IommuCore, IommuOps, Semantics,
+};
+use smmu::Transaction;
+use smmu::addr::Iova;
+use smmu::config::SmmuConfig;
+use smmu::ids::StreamId;
+use vfio_type1::api::{IommuType, Mapping, Rights};
+use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Vfio};
+
+use super::counted::Counted;
+use crate::board::{Board, BoardConfig};
+
+/// Who has a stage 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sharing {
+    /// Each container its own: one container a device, as a VMM with a virtual IOMMU has it.
+    PerContainer,
+    /// One for all on an SMMU, with nested domains over it: policy (C).
+    Shared,
+}
+
+impl Sharing {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::PerContainer, Self::Shared];
+
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::PerContainer => "per-container",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// Size of the pages the guest's memory is made of, and so of stage 2's leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PageSize {
+    /// No two pages adjacent.
+    K4,
+    /// Huge pages.
+    M2,
+    /// Giant pages.
+    G1,
+}
+
+impl PageSize {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::K4, Self::M2, Self::G1];
+
+    /// Bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::K4 => 1 << 12,
+            Self::M2 => 1 << 21,
+            Self::G1 => 1 << 30,
+        }
+    }
+
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::K4 => "4K",
+            Self::M2 => "2M",
+            Self::G1 => "1G",
+        }
+    }
+}
+
+/// Where numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The model did all of it.
+    Measured,
+    /// From exact counts of smaller runs: too many pages to do all of it.
+    Computed,
+}
+
+impl Origin {
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Computed => "computed",
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Bytes of stage-2 tables while mapped.
+    pub table_bytes: u64,
+    /// 64-bit stores while all groups attach.
+    pub attach_stores: u64,
+    /// Commands while all groups attach.
+    pub attach_commands: u64,
+    /// 64-bit stores while the memory is mapped.
+    pub map_stores: u64,
+    /// Commands while it is mapped.
+    pub map_commands: u64,
+    /// 64-bit stores while it is unmapped.
+    pub unmap_stores: u64,
+    /// Commands while it is unmapped.
+    pub unmap_commands: u64,
+    /// Pinned pages of 4 KiB; a page pinned twice counts twice.
+    pub pinned_pages: u64,
+    /// VMIDs in use.
+    pub vmids: u64,
+    /// TLB entries that hold the same `probes` addresses for every device.
+    pub tlb_entries: u64,
+    /// Addresses each device touched.
+    pub probes: u64,
+}
+
+/// One point of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// Devices, each alone in its group.
+    pub devices: u64,
+    /// Guest memory, in GiB.
+    pub memory_gib: u64,
+    /// Its pages.
+    pub page: PageSize,
+    /// Who shares.
+    pub sharing: Sharing,
+    /// What was counted.
+    pub counts: Counts,
+    /// How.
+    pub origin: Origin,
+    /// How long the host took to map, where it did: for people, never for files.
+    pub map_time: Option<Duration>,
+}
+
+impl Point {
+    /// Guest memory for which a TLB of 1024 entries can serve all devices, in bytes.
+    pub fn tlb_reach_bytes(&self) -> u64 {
+        let each = self.counts.tlb_entries / self.counts.probes.max(1);
+        1024 / each.max(1) * self.page.bytes()
+    }
+}
+
+/// What is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid {
+    /// Numbers of devices.
+    pub devices: Vec<u64>,
+    /// Sizes of guest memory, in GiB.
+    pub memory_gib: Vec<u64>,
+    /// Page sizes.
+    pub pages: Vec<PageSize>,
+    /// Leaves beyond which a point is computed.
+    pub leaves_max: u64,
+}
+
+impl Default for Grid {
+    /// 1 to 64 devices, 1 to 512 GiB, every page size; up to 4 Mi leaves are really written.
+    fn default() -> Self {
+        Self {
+            devices: vec![1, 2, 4, 8, 16, 32, 64],
+            memory_gib: vec![1, 8, 64, 512],
+            pages: PageSize::ALL.to_vec(),
+            leaves_max: 1 << 24,
+        }
+    }
+}
+
+/// Runs the grid.
+///
+/// # Errors
+/// The kernel's, on a machine too small for the grid.
+pub fn run(grid: &Grid) -> Result<Vec<Point>, Errno> {
+    let mut points = Vec::new();
+    for &page in &grid.pages {
+        for &memory_gib in &grid.memory_gib {
+            for &devices in &grid.devices {
+                for sharing in Sharing::ALL {
+                    points.push(point(grid, devices, memory_gib, page, sharing)?);
+                }
+            }
+        }
+    }
+    Ok(points)
+}
+
+fn point(
+    grid: &Grid,
+    devices: u64,
+    memory_gib: u64,
+    page: PageSize,
+    sharing: Sharing,
+) -> Result<Point, Errno> {
+    let copies = match sharing {
+        Sharing::PerContainer => devices,
+        Sharing::Shared => 1,
+    };
+    let leaves = (memory_gib << 30) / page.bytes();
+    let (counts, origin, map_time) = if leaves * copies <= grid.leaves_max {
+        let (counts, time) = measure(devices, memory_gib, page, sharing)?;
+        (counts, Origin::Measured, Some(time))
+    } else {
+        let counts = compute(grid, devices, memory_gib, page, sharing)?;
+        (counts, Origin::Computed, None)
+    };
+    Ok(Point {
+        devices,
+        memory_gib,
+        page,
+        sharing,
+        counts,
+        origin,
+        map_time,
+    })
+}
+
+/// Every count is linear in memory from 1 GiB on (each GiB has its own tables below level 1, up to
+/// the 512 GiB a level-1 table spans) and, without sharing, in devices: three small runs tell the
+/// whole. `a_computed_point_is_what_would_be_measured` holds it against runs.
+fn compute(
+    grid: &Grid,
+    devices: u64,
+    memory_gib: u64,
+    page: PageSize,
+    sharing: Sharing,
+) -> Result<Counts, Errno> {
+    let copies = match sharing {
+        Sharing::PerContainer => 1,
+        Sharing::Shared => devices,
+    };
+    let leaves_gib = (1 << 30) / page.bytes();
+    debug_assert!(2 * leaves_gib <= grid.leaves_max || grid.leaves_max < 1 << 20);
+    let (one, _) = measure(copies, 1, page, sharing)?;
+    let (two, _) = measure(copies, 2, page, sharing)?;
+    let memory = |one: u64, two: u64| one + (two - one) * (memory_gib - 1);
+    let whole = |field: fn(&Counts) -> u64| memory(field(&one), field(&two));
+    let times = match sharing {
+        Sharing::PerContainer => devices,
+        Sharing::Shared => 1,
+    };
+    let probes = PROBES.min((memory_gib << 30) / page.bytes());
+    Ok(Counts {
+        table_bytes: whole(|c| c.table_bytes) * times,
+        attach_stores: one.attach_stores * times,
+        attach_commands: one.attach_commands * times,
+        map_stores: whole(|c| c.map_stores) * times,
+        map_commands: whole(|c| c.map_commands) * times,
+        unmap_stores: whole(|c| c.unmap_stores) * times,
+        unmap_commands: whole(|c| c.unmap_commands) * times,
+        pinned_pages: whole(|c| c.pinned_pages) * times,
+        vmids: one.vmids * times,
+        tlb_entries: probes * times,
+        probes,
+    })
+}
+
+/// Addresses each device touches at most.
+const PROBES: u64 = 64;
+/// Where guests of QEMU's virt machine have their memory.
+const GUEST: u64 = 1 << 30;
+const CPU_PAGE: u64 = 4096;
+
+struct Bench {
+    vfio: Vfio<Driver<Counted>>,
+    pid: Pid,
+    groups: Vec<(i32, GroupId)>,
+    /// Each with a share of the memory to map.
+    containers: Vec<i32>,
+}
+
+fn stream(index: u64) -> StreamId {
+    StreamId::new((index as u32 + 1) << 3)
+}
+
+impl Bench {
+    fn new(devices: u64) -> Result<Self, Errno> {
+        let config = BoardConfig::new(vec![SmmuConfig::qemu_11()]);
+        let control = Control::new(Semantics::fixed());
+        let board = Board::new(control, &config).map_err(|_| Errno::ENODEV)?;
+        let driver = Driver::probe(Counted::new(board), Params::default(), 1)?;
+        let config = CoreConfig {
+            default_domain: DomainKind::Dma,
+            page_size: CPU_PAGE,
+        };
+        let mut core = IommuCore::new(driver, config);
+        let mut ids = Vec::new();
+        for index in 0..devices {
+            let firmware = Firmware::new(SmmuId(0), stream(index));
+            let device = DeviceConfig::pci(&format!("0000:{index:02x}:00.0"));
+            ids.push(core.add_device(device, &firmware)?);
+        }
+        let mut vfio = Vfio::new(core, HostConfig::with_page_size(CPU_PAGE));
+        let pid = vfio.spawn();
+        let mut groups = Vec::new();
+        for device in ids {
+            vfio.bind(device)?;
+            let group = vfio.core().device(device).ok_or(Errno::ENODEV)?.group;
+            groups.push((vfio.open_group(pid, group)?, group));
+        }
+        Ok(Self {
+            vfio,
+            pid,
+            groups,
+            containers: Vec::new(),
+        })
+    }
+
+    fn attach(&mut self, sharing: Sharing) -> Result<(), Errno> {
+        for index in 0..self.groups.len() {
+            let (fd, group) = self.groups[index];
+            let fresh = index == 0 || sharing == Sharing::PerContainer;
+            if fresh {
+                self.containers.push(self.vfio.open_container(self.pid)?);
+            }
+            let container = *self.containers.last().ok_or(Errno::EINVAL)?;
+            let mut caller = self.vfio.caller(self.pid);
+            caller.set_container(fd, container)?;
+            if fresh {
+                caller.set_iommu(container, IommuType::Nesting)?;
+            }
+            if sharing == Sharing::Shared {
+                let parent = self.domain(container)?;
+                let core = self.vfio.core_mut();
+                let nested = core.domain_alloc_nested(parent)?;
+                core.replace_group(nested, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn domain(&self, container: i32) -> Result<DomainId, Errno> {
+        let type1 = self
+            .vfio
+            .container(self.pid, container)
+            .and_then(|c| c.type1());
+        let domain = type1.and_then(|type1| type1.domains().next());
+        domain.map(|(domain, _)| domain).ok_or(Errno::EINVAL)
+    }
+
+    fn counters(&self) -> (u64, u64) {
+        let platform = self.vfio.core().ops().platform();
+        (platform.stores, platform.commands)
+    }
+
+    /// Stores and commands since the last call.
+    fn lap(&mut self) -> (u64, u64) {
+        let counters = self.counters();
+        let platform = self.vfio.core_mut().ops_mut().platform_mut();
+        (platform.stores, platform.commands) = (0, 0);
+        counters
+    }
+
+    /// Each device reads the same addresses; entries the TLB then holds.
+    fn tlb_entries(&mut self, size: u64, page: PageSize, probes: u64) -> u64 {
+        let before = self.cached();
+        let step = (size / page.bytes() / probes) * page.bytes();
+        for index in 0..self.groups.len() as u64 {
+            for probe in 0..probes {
+                let address = Iova::new(GUEST + probe * step);
+                let board = &mut self.vfio.core_mut().ops_mut().platform_mut().board;
+                let outcome = board.access(SmmuId(0), &Transaction::read(stream(index), address));
+                debug_assert!(outcome.pa().is_some());
+            }
+        }
+        self.cached() - before
+    }
+
+    fn cached(&self) -> u64 {
+        let board = &self.vfio.core().ops().platform().board;
+        board.smmu(SmmuId(0)).cached_translations().count() as u64
+    }
+}
+
+fn measure(
+    devices: u64,
+    memory_gib: u64,
+    page: PageSize,
+    sharing: Sharing,
+) -> Result<(Counts, Duration), Errno> {
+    let size = memory_gib << 30;
+    let mut bench = Bench::new(devices)?;
+    let vaddr = bench.memory(size, page)?;
+    let mut counts = Counts::default();
+    bench.lap();
+    bench.attach(sharing)?;
+    (counts.attach_stores, counts.attach_commands) = bench.lap();
+    let mapping = Mapping {
+        iova: GUEST,
+        vaddr,
+        size,
+        rights: Rights::ReadWrite,
+    };
+    let start = Instant::now();
+    for container in bench.containers.clone() {
+        bench.vfio.caller(bench.pid).map(container, mapping)?;
+    }
+    let map_time = start.elapsed();
+    (counts.map_stores, counts.map_commands) = bench.lap();
+    for container in bench.containers.clone() {
+        let domain = bench.domain(container)?;
+        counts.table_bytes += bench.vfio.core().ops().table_bytes(domain);
+    }
+    counts.pinned_pages = bench.vfio.host().pins().count();
+    counts.vmids = bench.vfio.core().ops().vmids_in_use(SmmuId(0)).into();
+    counts.probes = PROBES.min(size / page.bytes());
+    counts.tlb_entries = bench.tlb_entries(size, page, counts.probes);
+    bench.lap();
+    for container in bench.containers.clone() {
+        let removed = bench.vfio.caller(bench.pid).unmap(container, GUEST, size)?;
+        debug_assert_eq!(removed, size);
+    }
+    (counts.unmap_stores, counts.unmap_commands) = bench.lap();
+    Ok((counts, map_time))
+}
+
+impl Bench {
+    /// Memory whose runs are exactly such pages.
+    fn memory(&mut self, size: u64, page: PageSize) -> Result<u64, Errno> {
+        let placement = match page {
+            PageSize::K4 => Placement::Scattered,
+            PageSize::M2 | PageSize::G1 => Placement::Contiguous,
+        };
+        // Frames that begin 2 MiB beyond a boundary of 1 GiB fit no leaf of 1 GiB.
+        let shift = match page {
+            PageSize::M2 => PageSize::M2.bytes(),
+            PageSize::K4 | PageSize::G1 => 0,
+        };
+        let region = RegionConfig {
+            placement,
+            ..RegionConfig::ordinary(size + shift)
+        };
+        let host = self.vfio.host_mut();
+        let base = host.map_memory(self.pid, &region, PageSize::G1.bytes())?;
+        Ok(base + shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_computed_point_is_what_would_be_measured() {
+        let none = Grid {
+            leaves_max: 0,
+            ..Grid::default()
+        };
+        for page in [PageSize::M2, PageSize::G1] {
+            for sharing in Sharing::ALL {
+                let (measured, _) = measure(3, 5, page, sharing).unwrap();
+                let computed = compute(&none, 3, 5, page, sharing).unwrap();
+                assert_eq!(computed, measured, "{page:?} {sharing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_sharing_everything_but_the_attach_is_paid_once_a_device() {
+        for page in [PageSize::M2, PageSize::G1] {
+            let (own, _) = measure(4, 4, page, Sharing::PerContainer).unwrap();
+            let (shared, _) = measure(4, 4, page, Sharing::Shared).unwrap();
+            assert_eq!(own.table_bytes, 4 * shared.table_bytes);
+            assert_eq!(own.map_stores, 4 * shared.map_stores);
+            assert_eq!(own.pinned_pages, 4 * shared.pinned_pages);
+            assert_eq!(own.tlb_entries, 4 * shared.tlb_entries);
+            assert_eq!((own.vmids, shared.vmids), (4, 1));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Attach, detach, SET and their undoing on the whole machine: explored, at random, and as a VMM
+//! does it.
+
+mod exhaustive;
+mod random;
+mod topology;
