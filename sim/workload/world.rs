@@ -118,6 +118,22 @@ struct Guest {
     base: u64,
 }
 
+/// Guests whose memory is kept in large pieces; more would reserve too much of the host's space.
+const FEW_GUESTS: u32 = 8;
+
+/// Memory for a world: in large pieces if they are few, which is what walks read fastest.
+pub fn memory(section: &MachineSection) -> Ram {
+    let guests = match section.sharing {
+        Sharing::Own => section.streams,
+        Sharing::Shared => 1,
+    };
+    if guests > FEW_GUESTS {
+        return Ram::sparse();
+    }
+    let bytes = u64::from(guests) * GUEST_STRIDE;
+    Ram::with_regions(&[(BUFFERS, bytes)]).unwrap_or_else(|_| Ram::sparse())
+}
+
 /// Tables under construction, and after it: pages are mapped as they are needed.
 #[derive(Debug)]
 pub struct World<'a> {
