@@ -6,11 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a bench is a test")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use smmu::mem::Ram;
 use smmu::timing::{Machine, Operation};
 use smmu_sim::simulate::settings::RunSettings;
 use smmu_sim::workload::generator::Generator;
-use smmu_sim::workload::world::World;
+use smmu_sim::workload::world::{World, memory};
 
 const BATCH: u64 = 10_000;
 
@@ -70,7 +69,7 @@ fn cases(criterion: &mut Criterion) {
             settings.timing.device.outstanding = outstanding;
             // Merged misses would make fewer walks than transactions.
             settings.workload.transactions = u64::MAX >> 1;
-            let ram = Ram::sparse();
+            let ram = memory(&settings.machine);
             let (mut world, smmu) = World::new(&ram, &settings.machine).unwrap();
             let mut generator = Generator::new(&settings.workload, &mut world).unwrap();
             let mut machine = Machine::new(smmu, ram.port(), &settings.timing).unwrap();

@@ -20,7 +20,7 @@ use crate::workload::error::WorkloadError;
 use crate::workload::generator::{Generator, Pattern};
 use crate::workload::open::{Format, Source, open};
 use crate::workload::recorded::Comparison;
-use crate::workload::world::{FIRST_IOVA, World};
+use crate::workload::world::{self, FIRST_IOVA, World};
 
 /// What a run is driven by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,14 @@ impl<W: Watch> Workload for Stoppable<'_, '_, W> {
     }
 }
 
+fn memory_of(settings: &RunSettings, input: &Input) -> Ram {
+    match input {
+        // A trace may bring tables of its own, wherever they are.
+        Input::Trace(_) => Ram::sparse(),
+        Input::Generated => world::memory(&settings.machine),
+    }
+}
+
 /// A machine ready for a workload: who drives it, and the SMMU as software has left it.
 fn prepare<'a>(
     ram: &'a Ram,
@@ -182,7 +190,7 @@ pub fn timed<P: Probe, W: Watch>(
     probe: P,
     (stop, watch): (&AtomicBool, &mut W),
 ) -> Result<RunResult<P>, RunError> {
-    let (ram, shadow) = (Ram::sparse(), Ram::sparse());
+    let (ram, shadow) = (memory_of(settings, input), Ram::sparse());
     let (source, smmu) = prepare(&ram, &shadow, settings, input)?;
     let mut workload = Stoppable {
         source,
@@ -237,7 +245,7 @@ pub fn functional(
     input: &Input,
     caches: &CacheConfig,
 ) -> Result<FunctionalResult, RunError> {
-    let (ram, shadow) = (Ram::sparse(), Ram::sparse());
+    let (ram, shadow) = (memory_of(settings, input), Ram::sparse());
     let (mut source, smmu) = prepare(&ram, &shadow, settings, input)?;
     let mut smmu = smmu.with_other_caches(caches)?;
     let mut port = ram.port();

@@ -87,15 +87,16 @@ section! {
     }
 }
 
-/// Where the SMMU's own structures and host tables are.
-const HOST: (u64, u64) = (0x4000_0000, 0x2_0000_0000);
+/// Where the SMMU's own structures and host tables are: beside the tables of the first guest, in
+/// memory that no guest uses, so that the host of the simulation finds both near each other.
+const HOST: (u64, u64) = (0x2_1000_0000, 0x2_4000_0000);
 /// Guest memory in physical memory: this much each, one after another.
 const GUEST_STRIDE: u64 = 0x2_0000_0000;
 /// Where a guest has its tables, in its own addresses.
-const GUEST_TABLES: (u64, u64) = (0, 0x4000_0000);
+const GUEST_TABLES: (u64, u64) = (0, 0x1000_0000);
 /// Where a guest has its buffers.
 const GUEST_BUFFERS: u64 = 0x4000_0000;
-/// Physical memory for buffers of machines without guests.
+/// Physical memory of the first guest, or for buffers of machines without guests.
 const BUFFERS: u64 = 0x2_0000_0000;
 /// Where devices address their buffers.
 pub const FIRST_IOVA: u64 = 0x1_0000_0000;
@@ -115,6 +116,22 @@ struct Guest {
     tables: Bump,
     buffers: u64,
     base: u64,
+}
+
+/// Guests whose memory is kept in large pieces; more would reserve too much of the host's space.
+const FEW_GUESTS: u32 = 8;
+
+/// Memory for a world: in large pieces if they are few, which is what walks read fastest.
+pub fn memory(section: &MachineSection) -> Ram {
+    let guests = match section.sharing {
+        Sharing::Own => section.streams,
+        Sharing::Shared => 1,
+    };
+    if guests > FEW_GUESTS {
+        return Ram::sparse();
+    }
+    let bytes = u64::from(guests) * GUEST_STRIDE;
+    Ram::with_regions(&[(BUFFERS, bytes)]).unwrap_or_else(|_| Ram::sparse())
 }
 
 /// Tables under construction, and after it: pages are mapped as they are needed.
@@ -161,7 +178,7 @@ impl<'a> World<'a> {
             host: Bump::new(HOST.0, HOST.1),
             guests: Vec::new(),
             stage1: Vec::new(),
-            next_buffer: BUFFERS,
+            next_buffer: BUFFERS + GUEST_BUFFERS,
         };
         let smmu = world.build()?;
         Ok((world, smmu))

@@ -233,6 +233,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             costs: ProbeCosts {
                 probes: config.walk_cache.probes,
                 begin_cycles: tcu.walk_start_cycles,
+                walk_caches: [0, 1].map(|stage| smmu.caches.walk.is_on(stage)),
                 walk_cycles: config.walk_cache.latency_cycles,
                 stage2_cycles: config.stage2_tlb.latency_cycles,
             },

@@ -86,6 +86,8 @@ impl Observer for Recorder<'_> {
 pub(super) struct ProbeCosts {
     pub(super) probes: Probes,
     pub(super) begin_cycles: Cycle,
+    /// Whether there are walk caches, by stage.
+    pub(super) walk_caches: [bool; 2],
     pub(super) walk_cycles: Cycle,
     pub(super) stage2_cycles: Cycle,
 }
@@ -136,7 +138,7 @@ impl TimedView<'_, '_> {
         if self.costs.begin_cycles != 0 {
             self.step(Step::Begin);
         }
-        let probed = self.view.walk.is_on(stage as usize);
+        let probed = self.costs.walk_caches[stage as usize];
         let found = if probed {
             let (context, shared) = match stage {
                 WalkStage::One => (self.view.stage1_context, self.view.stage1_table(input)),
@@ -180,7 +182,7 @@ impl TimedView<'_, '_> {
         tables: &TableParams,
         found: TableFound,
     ) {
-        if !self.view.walk.is_on(stage as usize) {
+        if !self.costs.walk_caches[stage as usize] {
             return;
         }
         self.learn(Fill::Table {
