@@ -18,6 +18,12 @@ use crate::simulate::{json, study, table};
 /// Run a DMA trace or a generated workload through the timed machine: latency, throughput, misses,
 /// and who waited for what.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim simulate ring
+  smmu-sim simulate dma_trace.csv.zst --config mmu-600 --out results
+  smmu-sim simulate random --set tcu.walk_slots=8 --format json
+  smmu-sim simulate --study --out study")]
 pub(super) struct Simulate {
     /// A trace (text, binary, recorded or QEMU log, plain or compressed), a workload file (.toml),
     /// or a pattern: stride, random, zipf, ring, tenants

@@ -17,6 +17,10 @@ use crate::type1::{MachineConfig, play};
 /// Each operation's answer is one line of JSON, as the recorder of real kernels prints it: what
 /// the call returned, its error, the fields it wrote, and for a device's DMA where it landed.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim type1 attach_detach.vfio
+  smmu-sim type1 two_groups.vfio --machine k72_two --page-size 65536")]
 pub(super) struct Type1 {
     /// Scripts
     #[arg(required = true, value_name = "SCRIPT")]

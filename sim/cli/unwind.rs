@@ -19,6 +19,10 @@ use crate::unwind::{to_json, to_text};
 /// allocated are compared with what should be. Each objection is shown once, by its shortest way.
 /// Without arguments: the posted series v11 and v13, and our own answer.
 #[derive(Debug, Args)]
+#[command(after_long_help = r#"Examples:
+  smmu-sim unwind
+  smmu-sim unwind --semantics fixed+D7 --topology 0,1 --operation "set T"
+  smmu-sim unwind --semantics v13 --prior "attach 0, set T" --html v13.html"#)]
 pub(super) struct Unwind {
     /// v11, v12, v13, fixed, 5.10, 6.1, 6.12 or 7.2, with defects added or taken away: fixed+D7,
     /// v13-D1; may be repeated

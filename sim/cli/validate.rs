@@ -10,6 +10,10 @@ use crate::validate::{CHECKS, Check, Effort, run};
 /// Compare the timed machine with published measurements and closed forms: V1 to V10, each with
 /// the figure of paper or hardware, ours, and the error.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim validate --quick
+  smmu-sim validate V4 V6 --all")]
 pub(super) struct Validate {
     /// Only these checks, such as V4; all by default
     #[arg(value_name = "CHECK")]

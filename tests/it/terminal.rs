@@ -3,13 +3,18 @@
 
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "walk",
     "registers",
     "regs",
     "decode",
     "check",
+    "simulate",
+    "validate",
+    "type1",
+    "unwind",
+    "experiment",
     "completions",
     "man",
 ];

@@ -229,7 +229,7 @@ section! {
         policy: Policy = Policy::RoundRobin, (), "",
             "MMU-600 documents round robin in the TCU's caches.";
         index: IndexBits = IndexBits::Hashed, (), "",
-            "Set choice: hashed.";
+            "Set choice: hashed; gem5 takes the low bits of the address.";
         latency_cycles: u64 = 4, 0..=LONGEST, "cycles",
             "Time of a lookup. With parallel probes it coincides with that of the walk caches; with serial ones it comes before it.";
     }
