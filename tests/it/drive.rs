@@ -10,10 +10,7 @@ use crate::support::strategies::Rng;
 
 /// A corpus file: programs one after the other, each behind its length in two bytes.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let path = format!(
-        "{}/tests/data/fuzz_{name}.bin.gz",
-        env!("CARGO_MANIFEST_DIR")
-    );
+    let path = format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"));
     let mut bytes = Vec::new();
     GzDecoder::new(std::fs::File::open(path).unwrap())
         .read_to_end(&mut bytes)
@@ -31,8 +28,8 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 #[test]
 fn what_fuzzing_found_interesting_neither_panics_nor_hangs() {
     for (name, run) in [
-        ("mmio", drive::anything as fn(&[u8])),
-        ("commands", drive::commands),
+        ("fuzz_mmio.bin.gz", drive::anything as fn(&[u8])),
+        ("fuzz_commands.bin.gz", drive::commands),
     ] {
         let programs = corpus(name);
         assert!(programs.len() > 100, "{name}: {} programs", programs.len());

@@ -22,8 +22,8 @@ use smmu::{Outcome, Smmu, Transaction};
 use crate::support::oracle::{self, Answer, Attrs, Cache, Ids, Kind, Regs, Reply, Tx, Type};
 use crate::support::strategies::{Memory, World, world};
 
-/// One access to a word: the `nth` (from 0) that touches `pa`. The same in model and oracle, which
-/// need not read the words of a structure in the same number of accesses.
+/// The `nth` access (from 0) to the word at `pa`: the same in model and oracle, however many words
+/// of a structure each reads at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Touch {
     pa: u64,
