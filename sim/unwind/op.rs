@@ -126,7 +126,7 @@ impl OpKind {
 }
 
 /// Mappings there are.
-pub const MAPPINGS: usize = 2;
+pub(super) const MAPPINGS: usize = 2;
 
 impl Op {
     /// What kind it is.

@@ -101,11 +101,16 @@ impl Shared {
         if entry.mappings[mapping] == Held::No {
             return Ok(());
         }
+        let mut result = Ok(());
         if self.holders(mapping) == 1 {
-            world.unmap(self.space, mapping)?;
+            result = world.unmap(self.space, mapping);
+            if world.is_mapped(self.space, mapping) {
+                return result;
+            }
         }
+        // UNMAP_DMA may fail with the mapping gone, when it tells how much it removed.
         self.containers[container].mappings[mapping] = Held::No;
-        Ok(())
+        result
     }
 
     /// The stage-2 domain a group was put into when it joined the space.
@@ -193,7 +198,10 @@ impl Shared {
         if last {
             // As when a container of the kernel loses its last group: its mappings go.
             for mapping in 0..MAPPINGS {
-                self.unmap(world, container, mapping)?;
+                let result = self.unmap(world, container, mapping);
+                if self.containers[container].mappings[mapping] == Held::Yes {
+                    return result;
+                }
             }
         }
         let id = world.groups[group].group;
