@@ -1,6 +1,8 @@
 //! Attach and detach of a group, SET and UNSET, and the search over their orders. The answer is
 //! asserted before anything is timed: where the device's DMA leads, and that nothing is found.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -155,7 +155,7 @@ impl Shared {
             groups.insert(0, group);
             return Ok(());
         }
-        let domain = self.nested_domain(world, parent, entry.stage1)?;
+        let domain = Self::nested_domain(world, parent, entry.stage1)?;
         if let Err(errno) = world.vfio.core_mut().replace_group(domain, id) {
             world.vfio.core_mut().domain_free(domain);
             return Err(errno);
@@ -174,7 +174,6 @@ impl Shared {
 
     /// A nested domain with this stage 1, to which nothing is attached yet.
     fn nested_domain(
-        &self,
         world: &mut World,
         parent: DomainId,
         stage1: Option<Stage1>,
@@ -245,7 +244,7 @@ impl Shared {
         let old = self.containers[container].domains.clone();
         let mut fresh: Vec<DomainId> = Vec::new();
         for domain in &old {
-            let moved = self.move_over(world, domain, stage1);
+            let moved = Self::move_over(world, domain, stage1);
             match moved {
                 Ok(domain) => fresh.push(domain),
                 Err(errno) => {
@@ -269,12 +268,11 @@ impl Shared {
 
     /// A new domain with the groups of `old` on it, or nothing changed.
     fn move_over(
-        &self,
         world: &mut World,
         old: &NestedDomain,
         stage1: Option<Stage1>,
     ) -> Result<DomainId, Errno> {
-        let new = self.nested_domain(world, old.parent, stage1)?;
+        let new = Self::nested_domain(world, old.parent, stage1)?;
         for (done, group) in old.groups.iter().enumerate() {
             let id = world.groups[*group].group;
             if let Err(errno) = world.vfio.core_mut().replace_group(new, id) {
