@@ -168,6 +168,6 @@ fn table(out: &mut impl Write, points: &[Point], times: Times) -> Result<(), Fai
 
 /// With two digits after the point, as 1024 entries of 4 KiB are 4 MiB and 64 devices share them.
 fn reach_mib(point: &Point) -> String {
-    let hundredths = point.tlb_reach_bytes() * 100 >> 20;
+    let hundredths = (point.tlb_reach_bytes() * 100) >> 20;
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
