@@ -12,6 +12,10 @@ use crate::experiment::{Grid, Origin, Point, csv, run, svg};
 
 /// Answer a question by running the model over a grid.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  smmu-sim experiment s2-sharing
+  smmu-sim experiment s2-sharing --devices 1,8,64 --memory 8 --csv sharing.csv")]
 pub(super) struct Experiment {
     #[command(subcommand)]
     which: Which,
@@ -39,6 +43,9 @@ struct S2Sharing {
     /// Most leaves a point may have to be run
     #[arg(long, value_name = "N", default_value_t = 1 << 22)]
     leaves: u64,
+    /// Show how long the host took to map, too
+    #[arg(long)]
+    host_time: bool,
     /// Write the counts as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -75,7 +82,14 @@ impl S2Sharing {
             }
         }
         match format {
-            Format::Text => table(out, &points)?,
+            Format::Text => {
+                let times = if self.host_time {
+                    Times::Shown
+                } else {
+                    Times::Left
+                };
+                table(out, &points, times)?;
+            }
             Format::Json => {
                 let lines: Vec<serde_json::Value> = points.iter().map(json).collect();
                 write_json(out, &lines)?;
@@ -108,35 +122,56 @@ fn json(point: &Point) -> serde_json::Value {
     })
 }
 
-fn table(out: &mut impl Write, points: &[Point]) -> Result<(), Failure> {
+/// Whether the host's times are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Times {
+    Shown,
+    Left,
+}
+
+fn table(out: &mut impl Write, points: &[Point], times: Times) -> Result<(), Failure> {
+    write!(
+        out,
+        "page  GiB  devices  sharing        table KiB  map stores  unmap cmds  pinned pages  VMIDs  \
+         TLB reach MiB  origin"
+    )?;
     writeln!(
         out,
-        "page  GiB  devices  sharing        table KiB  map stores  map cmds  unmap cmds  pinned pages  \
-         VMIDs  TLB reach KiB  host ms"
+        "{}",
+        if times == Times::Shown {
+            "    host ms"
+        } else {
+            ""
+        }
     )?;
     for point in points {
         let c = &point.counts;
-        let time = point.map_time.map_or_else(
-            || "computed".to_owned(),
-            |time| format!("{:.1}", time.as_secs_f64() * 1e3),
-        );
         debug_assert_eq!(point.map_time.is_none(), point.origin == Origin::Computed);
-        writeln!(
+        write!(
             out,
-            "{:<4} {:>4} {:>8}  {:<13} {:>10} {:>11} {:>9} {:>11} {:>13} {:>6} {:>14} {:>8}",
+            "{:<4} {:>4} {:>8}  {:<13} {:>10} {:>11} {:>11} {:>13} {:>6} {:>14}  {}",
             point.page.word(),
             point.memory_gib,
             point.devices,
             point.sharing.word(),
             c.table_bytes >> 10,
             c.map_stores,
-            c.map_commands,
             c.unmap_commands,
             c.pinned_pages,
             c.vmids,
-            point.tlb_reach_bytes() >> 10,
-            time
+            reach_mib(point),
+            point.origin.word(),
         )?;
+        match point.map_time.filter(|_| times == Times::Shown) {
+            Some(time) => writeln!(out, " {:>10.1}", time.as_secs_f64() * 1e3)?,
+            None => writeln!(out)?,
+        }
     }
     Ok(())
+}
+
+/// With two digits after the point, as 1024 entries of 4 KiB are 4 MiB and 64 devices share them.
+fn reach_mib(point: &Point) -> String {
+    let hundredths = (point.tlb_reach_bytes() * 100) >> 20;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }

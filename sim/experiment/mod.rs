@@ -2,9 +2,11 @@
 
 mod counted;
 mod csv;
+mod point;
 mod s2_sharing;
 mod svg;
 
 pub use csv::csv;
-pub use s2_sharing::{Counts, Grid, Origin, PageSize, Point, Sharing, run};
+pub use point::{Counts, Grid, Origin, PageSize, Point, Sharing};
+pub use s2_sharing::run;
 pub use svg::svg;

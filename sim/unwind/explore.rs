@@ -145,7 +145,7 @@ pub fn explore(named: &Named, plan: &Plan) -> Result<Exploration, Errno> {
         failures: 0,
         findings: BTreeMap::new(),
     };
-    let mut seen = BTreeSet::from([start.view()]);
+    let mut seen = BTreeSet::from([(start.view(), start.cached())]);
     let mut layer = vec![(start, plan.prior.clone())];
     let mut states = 0;
     for depth in 0..=plan.bound {
@@ -166,7 +166,7 @@ pub fn explore(named: &Named, plan: &Plan) -> Result<Exploration, Errno> {
                     continue;
                 }
                 world.warm_up();
-                if seen.insert(world.view()) {
+                if seen.insert((world.view(), world.cached())) {
                     let mut path = path.clone();
                     path.push(*op);
                     next.push((world, path));
@@ -239,8 +239,13 @@ impl Search<'_> {
         for objection in finding::objections(&case) {
             self.note(attempt, &after, objection, None);
         }
-        let removed = after.streams.len() < self.plan.layout.groups.len()
-            || after.streams.len() < attempt.before.streams.len();
+        let devices = self
+            .plan
+            .layout
+            .groups
+            .iter()
+            .map(|group| group.devices as usize);
+        let removed = after.streams.len() < devices.sum();
         world.tear_down();
         let left = world.resources();
         let objection = if removed {

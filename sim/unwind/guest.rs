@@ -53,7 +53,16 @@ const PAGE_A: u64 = 1;
 const PAGE_B: u64 = 2;
 const CDS: u64 = 3;
 const TABLES: [u64; 2] = [4, 7];
-const ASID: u16 = 5;
+const ASIDS: [u16; 2] = [5, 6];
+
+/// What the guest tags its two tables with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asids {
+    /// The same ASID, as two tables that follow each other in one device may have.
+    One,
+    /// An ASID each, as one guest gives to two address spaces in use.
+    Each,
+}
 
 impl Table {
     /// Guest physical address of its context descriptor.
@@ -97,7 +106,7 @@ pub(super) fn page_name(page: u64) -> String {
 }
 
 /// The guest writes its tables: 39-bit addresses, 4 KiB pages, three levels each.
-pub(super) fn write_tables(frames: &[Paddr], memory: &mut impl PhysMem) {
+pub(super) fn write_tables(frames: &[Paddr], asids: Asids, memory: &mut impl PhysMem) {
     let mut word = |page: u64, offset: u64, value: u64| {
         let pa = Pa::new(frames[page as usize].0 + offset);
         // The frames are RAM of the board.
@@ -106,7 +115,11 @@ pub(super) fn write_tables(frames: &[Paddr], memory: &mut impl PhysMem) {
     let ipa = |page: u64| GUEST + page * PAGE;
     for (index, target) in (0..).zip([PAGE_A, PAGE_B]) {
         let first = TABLES[index as usize];
-        for (offset, value) in (0..).step_by(8).zip(descriptor(ipa(first))) {
+        let asid = match asids {
+            Asids::One => ASIDS[0],
+            Asids::Each => ASIDS[index as usize],
+        };
+        for (offset, value) in (0..).step_by(8).zip(descriptor(ipa(first), asid)) {
             word(CDS, 64 * index + offset, value);
         }
         word(first, (GUEST >> 30) * 8, ipa(first + 1) | 3);
@@ -118,7 +131,7 @@ pub(super) fn write_tables(frames: &[Paddr], memory: &mut impl PhysMem) {
     }
 }
 
-fn descriptor(ttb0: u64) -> [u64; 8] {
+fn descriptor(ttb0: u64, asid: u16) -> [u64; 8] {
     let dw0 = CdDw0::new()
         .with_t0sz(25)
         .with_tg0(Tg0::K4)
@@ -129,7 +142,7 @@ fn descriptor(ttb0: u64) -> [u64; 8] {
         .with_r(true)
         .with_a(true)
         .with_aset(true)
-        .with_asid(ASID);
+        .with_asid(asid);
     Cd {
         dw0,
         dw1: CdDw1::new().with_ttb0(ttb0 >> 4),

@@ -49,10 +49,10 @@ fn write_page(out: &mut String, explorations: &[Exploration]) -> std::fmt::Resul
     for exploration in explorations {
         writeln!(
             out,
-            "<h2>{} on {}</h2>\n<p>{} states, {} operations, {} of them with a step that fails.</p>",
+            "<h2>{} on {}</h2>\n<p>{}, {} operations, {} of them with a step that fails.</p>",
             escape(&exploration.name),
             exploration.layout,
-            exploration.states,
+            text::plural(exploration.states, "state"),
             exploration.runs,
             exploration.failures
         )?;

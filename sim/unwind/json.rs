@@ -1,5 +1,6 @@
 //! An exploration for programs.
 
+use iommu_core::Defect;
 use serde_json::{Value, json};
 
 use super::explore::{Exploration, Finding};
@@ -21,7 +22,7 @@ pub fn to_json(exploration: &Exploration) -> Value {
 fn finding(finding: &Finding) -> Value {
     let path: Vec<String> = finding.path.iter().map(ToString::to_string).collect();
     json!({
-        "defect": finding.objection.defect().map(|defect| defect.number()),
+        "defect": finding.objection.defect().map(Defect::number),
         "objection": finding.objection.words(),
         "times": finding.count,
         "after": path,

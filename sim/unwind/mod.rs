@@ -19,6 +19,7 @@ mod world;
 
 pub use explore::{CallView, Exploration, Failed, Finding, Plan, explore};
 pub use finding::Objection;
+pub use guest::Asids;
 pub use html::page;
 pub use json::to_json;
 pub use layout::{GroupPlace, Layout, LayoutError};

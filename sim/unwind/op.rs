@@ -126,7 +126,7 @@ impl OpKind {
 }
 
 /// Mappings there are.
-pub const MAPPINGS: usize = 2;
+pub(super) const MAPPINGS: usize = 2;
 
 impl Op {
     /// What kind it is.
@@ -160,7 +160,7 @@ impl Op {
                         .map(|stage1| Self::Set { container, stage1 })
                 })),
                 OpKind::Unset => {
-                    all.extend(containers().map(|container| Self::Unset { container }))
+                    all.extend(containers().map(|container| Self::Unset { container }));
                 }
                 OpKind::Replace => all.extend(containers().map(|container| Self::Replace {
                     container,

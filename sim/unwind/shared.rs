@@ -101,11 +101,16 @@ impl Shared {
         if entry.mappings[mapping] == Held::No {
             return Ok(());
         }
+        let mut result = Ok(());
         if self.holders(mapping) == 1 {
-            world.unmap(self.space, mapping)?;
+            result = world.unmap(self.space, mapping);
+            if world.is_mapped(self.space, mapping) {
+                return result;
+            }
         }
+        // UNMAP_DMA may fail with the mapping gone, when it tells how much it removed.
         self.containers[container].mappings[mapping] = Held::No;
-        Ok(())
+        result
     }
 
     /// The stage-2 domain a group was put into when it joined the space.
@@ -150,7 +155,7 @@ impl Shared {
             groups.insert(0, group);
             return Ok(());
         }
-        let domain = self.nested_domain(world, parent, entry.stage1)?;
+        let domain = Self::nested_domain(world, parent, entry.stage1)?;
         if let Err(errno) = world.vfio.core_mut().replace_group(domain, id) {
             world.vfio.core_mut().domain_free(domain);
             return Err(errno);
@@ -169,7 +174,6 @@ impl Shared {
 
     /// A nested domain with this stage 1, to which nothing is attached yet.
     fn nested_domain(
-        &self,
         world: &mut World,
         parent: DomainId,
         stage1: Option<Stage1>,
@@ -193,7 +197,10 @@ impl Shared {
         if last {
             // As when a container of the kernel loses its last group: its mappings go.
             for mapping in 0..MAPPINGS {
-                self.unmap(world, container, mapping)?;
+                let result = self.unmap(world, container, mapping);
+                if self.containers[container].mappings[mapping] == Held::Yes {
+                    return result;
+                }
             }
         }
         let id = world.groups[group].group;
@@ -237,7 +244,7 @@ impl Shared {
         let old = self.containers[container].domains.clone();
         let mut fresh: Vec<DomainId> = Vec::new();
         for domain in &old {
-            let moved = self.move_over(world, domain, stage1);
+            let moved = Self::move_over(world, domain, stage1);
             match moved {
                 Ok(domain) => fresh.push(domain),
                 Err(errno) => {
@@ -261,12 +268,11 @@ impl Shared {
 
     /// A new domain with the groups of `old` on it, or nothing changed.
     fn move_over(
-        &self,
         world: &mut World,
         old: &NestedDomain,
         stage1: Option<Stage1>,
     ) -> Result<DomainId, Errno> {
-        let new = self.nested_domain(world, old.parent, stage1)?;
+        let new = Self::nested_domain(world, old.parent, stage1)?;
         for (done, group) in old.groups.iter().enumerate() {
             let id = world.groups[*group].group;
             if let Err(errno) = world.vfio.core_mut().replace_group(new, id) {

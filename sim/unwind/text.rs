@@ -24,8 +24,8 @@ pub fn to_text(exploration: &Exploration) -> String {
     // Writing to a String does not fail.
     let _ = writeln!(
         out,
-        "{name} on {layout}: {states} states, {runs} operations, {failures} of them with a step that \
-         fails"
+        "{name} on {layout}: {}, {runs} operations, {failures} of them with a step that fails",
+        plural(*states, "state")
     );
     if findings.is_empty() {
         out.push_str("  nothing to object to\n");
@@ -35,6 +35,11 @@ pub fn to_text(exploration: &Exploration) -> String {
         out.push_str(&witness(finding));
     }
     out
+}
+
+pub(super) fn plural(count: u64, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
 }
 
 /// One finding: what is wrong, how to get there, what is then where.
@@ -115,10 +120,10 @@ fn write_witness(out: &mut String, finding: &Finding) -> std::fmt::Result {
     let objection = finding.objection;
     writeln!(
         out,
-        "  {:<4}{} ({} times)",
+        "  {:<4}{} ({})",
         label(objection),
         objection.words(),
-        finding.count
+        plural(finding.count, "time")
     )?;
     if let Objection::KernelBug(bug) = objection {
         writeln!(out, "      {bug}")?;

@@ -50,9 +50,10 @@ pub enum GuestTable {
 
 /// Name of a table, for reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[expect(missing_docs, reason = "as the guest's tables are called")]
 pub enum TableName {
+    /// T.
     T,
+    /// U.
     U,
 }
 
@@ -198,6 +199,13 @@ impl World {
             resources: self.resources(),
             mapped_pages,
         }
+    }
+
+    /// How many translations each SMMU's caches hold: what sleeps there may matter later.
+    pub(super) fn cached(&self) -> Vec<usize> {
+        let smmus = self.groups.iter().map(|group| group.smmu).max();
+        let count = |smmu| self.smmu(SmmuId(smmu)).cached_translations().count();
+        (0..smmus.map_or(0, |last| last + 1)).map(count).collect()
     }
 
     /// What could leak, alone.

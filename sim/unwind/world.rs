@@ -18,7 +18,7 @@ use smmu::{Smmu, Transaction};
 use vfio_type1::api::{IommuType, Mapping, Rights};
 use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Type1, Vfio};
 
-use super::guest::{self, PAGE, PAGES, PROBES, RANGES};
+use super::guest::{self, Asids, PAGE, PAGES, PROBES, RANGES};
 use super::layout::Layout;
 use super::op::{Op, Stage1};
 use super::shared::Shared;
@@ -80,6 +80,20 @@ impl World {
     /// What the driver or VFIO refuses with; a layout of this room's limits is not refused.
     pub fn new(semantics: Semantics, layout: &Layout) -> Result<Self, Errno> {
         let policy = semantics.series.map(|series| series.policy);
+        // Under one VMID a guest has to tell its tables apart.
+        let asids = match policy {
+            Some(PasidPolicy::SharedStage2) => Asids::Each,
+            _ => Asids::One,
+        };
+        Self::with_asids(semantics, layout, asids)
+    }
+
+    /// The same, with a choice of what the guest's tables are tagged with.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_asids(semantics: Semantics, layout: &Layout, asids: Asids) -> Result<Self, Errno> {
+        let policy = semantics.series.map(|series| series.policy);
         let parts = (0..layout.smmus()).map(|_| SmmuConfig::qemu_11()).collect();
         let config = BoardConfig {
             caches: caches(),
@@ -135,7 +149,7 @@ impl World {
             shared: None,
         };
         world.open(layout, groups, policy)?;
-        world.fill_memory()?;
+        world.fill_memory(asids)?;
         // Blocking domains and CD tables are made at first use and kept: have them from the start.
         for group in 0..layout.groups.len() {
             world.run(Op::Attach {
@@ -179,7 +193,7 @@ impl World {
         Ok(())
     }
 
-    fn fill_memory(&mut self) -> Result<(), Errno> {
+    fn fill_memory(&mut self, asids: Asids) -> Result<(), Errno> {
         let size = PAGES * PAGE;
         let region = RegionConfig {
             placement: Placement::Contiguous,
@@ -190,7 +204,7 @@ impl World {
         let frames = process.frames(self.memory, size, PAGE);
         self.frames = frames.into_iter().flatten().collect();
         let board = self.vfio.core().ops().platform();
-        guest::write_tables(&self.frames, &mut board.ram().port());
+        guest::write_tables(&self.frames, asids, &mut board.ram().port());
         Ok(())
     }
 
@@ -293,6 +307,12 @@ impl World {
             .caller(self.pid)
             .unmap(container, range.iova, size);
         unmapped.map(drop)
+    }
+
+    pub(super) fn is_mapped(&self, container: i32, mapping: usize) -> bool {
+        let start = RANGES[mapping].iova;
+        let type1 = self.type1(container);
+        type1.is_some_and(|type1| type1.mappings().any(|(iova, _)| iova == start))
     }
 
     /// A device is unplugged: VFIO lets go of it when its user has, and the last device of a group

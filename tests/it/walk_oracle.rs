@@ -1,11 +1,9 @@
 //! The walker against an independent oracle, over all configurations at once.
 //!
-//! Each case is a random world (see [`strategies`]). Model and oracle translate the same
+//! Each case is a random world of [`crate::support::strategies`]. Model and oracle translate the same
 //! transactions on copies of its memory and must agree on the reply, the output address and
 //! attributes, the event record, every access in its order, and memory afterwards. Then each access
 //! of the walk in turn is made to abort, and they must agree again.
-//!
-//! [`strategies`]: crate::support::strategies
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};

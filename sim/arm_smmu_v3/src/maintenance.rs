@@ -252,7 +252,9 @@ impl<P: Platform> Maintenance<'_, P> {
     /// Walks the domain's array of invalidations: `None` is everything. A batch ends, with a SYNC,
     /// before guests' translations are dropped and before the first ATC.
     fn array(&mut self, tag: Tag, span: Option<TlbSpan>) {
-        if self.tags.devices.is_empty() {
+        // 7.2 flushes the tag when the last device leaves, and has nothing to do from then on.
+        let flushed = self.rules.invalidation == Invalidation::Array;
+        if flushed && self.tags.devices.is_empty() {
             return;
         }
         let mut batch = Batch::new();

@@ -2,8 +2,8 @@
 
 use iommu_core::{Defect, Errno};
 use smmu_sim::unwind::{
-    Exploration, Finding, Layout, Objection, Op, OpKind, Plan, Policy, Reach, explore, page,
-    parse_list, semantics, to_json, to_text,
+    Asids, Exploration, Finding, Layout, Objection, Op, OpKind, Plan, Policy, Reach, World,
+    explore, page, parse_list, semantics, to_json, to_text,
 };
 
 fn run(name: &str, policy: Policy, plan: &Plan) -> Exploration {
@@ -126,7 +126,7 @@ fn p44_p45_policy_b_refuses_a_table_for_several_groups_and_a_group_after_a_table
     let mut two = plan("0,1", 0);
     two.prior = parse_list("attach 0, attach 1").unwrap();
     two.examined = parse_list("set T").unwrap();
-    let mut world = smmu_sim::unwind::World::new(
+    let mut world = World::new(
         semantics("fixed")
             .unwrap()
             .under(Policy::OneGroup(Errno::EBUSY))
@@ -152,7 +152,7 @@ fn p44_p45_policy_b_refuses_a_table_for_several_groups_and_a_group_after_a_table
 fn policy_c_gives_two_containers_two_tables_over_one_vmid() {
     let layout: Layout = "0,0/2".parse().unwrap();
     let named = semantics("fixed").unwrap().under(Policy::SharedStage2);
-    let mut world = smmu_sim::unwind::World::new(named.semantics, &layout).unwrap();
+    let mut world = World::new(named.semantics, &layout).unwrap();
     for op in parse_list("attach 0, attach 1@1, map 0, map 0@1, set T, set U@1").unwrap() {
         world.run(op).unwrap();
     }
@@ -170,4 +170,21 @@ fn policy_c_gives_two_containers_two_tables_over_one_vmid() {
     // What the first container gives up the second still has.
     world.run("unmap 0".parse::<Op>().unwrap()).unwrap();
     assert!(world.view().streams[1].reach[0].is_memory());
+}
+
+// linux-iommu.md 5.9: what policy (C) asks of the guest. Found by the random search.
+#[test]
+fn under_one_vmid_two_tables_with_one_asid_are_mixed_up() {
+    let layout: Layout = "0,0/2".parse().unwrap();
+    for (asids, mixed) in [(Asids::One, true), (Asids::Each, false)] {
+        let named = semantics("fixed").unwrap().under(Policy::SharedStage2);
+        let mut world = World::with_asids(named.semantics, &layout, asids).unwrap();
+        for op in parse_list("attach 0, attach 1@1, map 0, set U@1, set T").unwrap() {
+            world.run(op).unwrap();
+        }
+        world.warm_up();
+        let second = &world.view().streams[1];
+        assert_eq!(second.cold[0], Reach::Page(2));
+        assert_eq!(second.reach[0] == Reach::Page(1), mixed, "{second:?}");
+    }
 }
