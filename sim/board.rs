@@ -104,16 +104,16 @@ const PAGE: u64 = 4096;
 impl Allocator {
     fn take(&mut self, bytes: u64) -> Option<u64> {
         let size = bytes.next_power_of_two().max(PAGE);
-        let at = match self.free.get_mut(&size).and_then(Vec::pop) {
-            Some(at) => at,
-            None => {
-                let at = self.next.next_multiple_of(size);
-                if at.checked_add(size)? > self.end {
-                    return None;
-                }
-                self.next = at + size;
-                at
+        let returned = self.free.get_mut(&size).and_then(Vec::pop);
+        let at = if let Some(at) = returned {
+            at
+        } else {
+            let at = self.next.next_multiple_of(size);
+            if at.checked_add(size)? > self.end {
+                return None;
             }
+            self.next = at + size;
+            at
         };
         self.used_bytes += size;
         Some(at)

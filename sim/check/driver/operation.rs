@@ -70,8 +70,11 @@ enum Token {
 
 use Token::{Bare, Cd, Prefetch, Ste, Tag};
 
+/// Commands, and the operation on a stream that sends them.
+type Shape = (&'static [Token], fn(StreamId) -> Operation);
+
 /// What attaching looks like up to 6.7, longest first.
-const DETACH_FIRST: &[(&[Token], fn(StreamId) -> Operation)] = &[
+const DETACH_FIRST: &[Shape] = &[
     (&[Ste, Bare, Bare, Ste, Ste, Prefetch], |stream| {
         attach(stream, Before::InADomain, Domain::New)
     }),
@@ -88,7 +91,7 @@ const DETACH_FIRST: &[(&[Token], fn(StreamId) -> Operation)] = &[
 ];
 
 /// What attaching looks like later, longest first.
-const PREPARE_COMMIT: &[(&[Token], fn(StreamId) -> Operation)] = &[
+const PREPARE_COMMIT: &[Shape] = &[
     (&[Ste, Ste, Prefetch, Tag, Cd, Cd], |stream| {
         detach(stream, Left::Nobody)
     }),

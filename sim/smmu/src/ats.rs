@@ -187,9 +187,8 @@ impl Smmu {
                 .stream
                 .map_err(|illegal| Refusal::Configuration(Cause::BadSte(illegal)))?,
             Err(ConfigurationFault {
-                found: Some((stream, _)),
-                ..
-            }) => *stream,
+                found: Some(found), ..
+            }) => found.0,
             Err(fault) => return Err(Refusal::Configuration(fault.raised.cause)),
         };
         if stream.action == StreamAction::Abort {

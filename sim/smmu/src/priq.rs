@@ -183,7 +183,7 @@ impl Smmu {
         {
             Ok(entry) => entry.stream.map(|s| s.ppar).map_err(Cause::BadSte),
             Err(fault) => match fault.found {
-                Some((stream, _)) => Ok(stream.ppar),
+                Some(found) => Ok(found.0.ppar),
                 None => Err(fault.raised.cause),
             },
         }

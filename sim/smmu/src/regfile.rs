@@ -398,18 +398,17 @@ impl RegisterFile {
     pub(crate) fn write(&mut self, offset: u32, width: Width, value: u64) -> Written {
         match width {
             Width::W64 if offset.is_multiple_of(8) => {
-                match self.row(offset).filter(|(row, ..)| row.width == Width::W64) {
-                    Some((row, slot, _)) => self.write_bits(row, slot, u64::MAX, value),
-                    None => {
-                        // At most one of two neighbours is CR0.
-                        let first = self.write_half(offset, value);
-                        let second = self.write_half(offset + 4, value >> 32);
-                        if first == Written::Stored {
-                            second
-                        } else {
-                            first
-                        }
-                    }
+                let whole = self.row(offset).filter(|(row, ..)| row.width == Width::W64);
+                if let Some((row, slot, _)) = whole {
+                    return self.write_bits(row, slot, u64::MAX, value);
+                }
+                // At most one of two neighbours is CR0.
+                let first = self.write_half(offset, value);
+                let second = self.write_half(offset + 4, value >> 32);
+                if first == Written::Stored {
+                    second
+                } else {
+                    first
                 }
             }
             Width::W32 if offset.is_multiple_of(4) => self.write_half(offset, value),

@@ -252,15 +252,13 @@ impl Port {
             view.part
                 .translate(&mut view.caches, mem, transaction, observer)
         };
-        let outcome = match shared.changes.follow(epoch, view, &mut translate) {
-            Some(outcome) => outcome,
-            None => {
-                // Changes never stop: writers wait for this one.
-                let device = shared.device();
-                *epoch = view.renew(&device);
-                translate(view)
-            }
-        };
+        let followed = shared.changes.follow(epoch, view, &mut translate);
+        let outcome = followed.unwrap_or_else(|| {
+            // Changes never stop: writers wait for this one.
+            let device = shared.device();
+            *epoch = view.renew(&device);
+            translate(view)
+        });
         if let Outcome::Translated(_) = outcome {
             return outcome;
         }

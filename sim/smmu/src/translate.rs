@@ -193,6 +193,7 @@ impl Programmed {
     }
 
     #[inline(always)]
+    #[expect(clippy::needless_pass_by_value, reason = "it ends here")]
     pub(crate) fn outcome(
         &self,
         through: Result<Through, Raised>,

@@ -74,9 +74,8 @@ impl Smmu {
                 .stream
                 .map_err(|illegal| (Cause::BadSte(illegal), recorded))?,
             Err(ConfigurationFault {
-                found: Some((stream, _)),
-                ..
-            }) => *stream,
+                found: Some(found), ..
+            }) => found.0,
             Err(fault) => return Err((fault.raised.cause, recorded)),
         };
         if stream.action == StreamAction::Abort {

@@ -141,6 +141,10 @@ pub enum TlbStructure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a part, copied when the part is made"
+)]
 pub enum WalkCacheConfig {
     /// One cache for each stage and level, from level −1 to level 2.
     PerLevel {

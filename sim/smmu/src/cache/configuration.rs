@@ -210,6 +210,10 @@ impl ConfigurationCache {
     }
 
     /// Remembers an entry. Gives back whose entry had to leave.
+    #[expect(
+        clippy::large_types_passed_by_value,
+        reason = "it moves into its place"
+    )]
     pub(crate) fn insert(
         &mut self,
         stream: StreamId,

@@ -322,11 +322,11 @@ impl<V: Entry> Tlb<V> {
     ) -> u64 {
         let mut removed = 0;
         for &tag in tags {
-            if let Some(place) = self.array.find(tag) {
-                if tlbi.covers(&describe(tag, self.array.value(place)), scope) {
-                    self.remove(place);
-                    removed += 1;
-                }
+            if let Some(place) = self.array.find(tag)
+                && tlbi.covers(&describe(tag, self.array.value(place)), scope)
+            {
+                self.remove(place);
+                removed += 1;
             }
         }
         removed

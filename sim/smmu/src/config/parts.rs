@@ -49,6 +49,10 @@ pub enum PartError {
 }
 
 /// The embedded part called `name`.
+///
+/// # Panics
+///
+/// If its file is not a part, which the tests rule out for every embedded one.
 pub fn part(name: &str) -> Option<Part> {
     let (_, file) = PARTS.iter().find(|(known, _)| *known == name)?;
     Some(Part::parse(file).unwrap_or_else(|error| panic!("parts/{name}.toml: {error}")))

@@ -22,7 +22,7 @@ use crate::walk::{Leaves, Lookaside, Walked, Walker};
 pub(crate) struct ConfigurationFault {
     pub(crate) raised: Raised,
     /// The stream, if its STE was legal, and what it makes of the transaction.
-    pub(crate) found: Option<(StreamContext, Request)>,
+    pub(crate) found: Option<Box<(StreamContext, Request)>>,
 }
 
 impl ConfigurationFault {
@@ -30,7 +30,7 @@ impl ConfigurationFault {
     pub(crate) fn request(&self) -> Request {
         self.found
             .as_ref()
-            .map_or(Request::TABLE_READ, |(_, request)| *request)
+            .map_or(Request::TABLE_READ, |found| found.1)
     }
 }
 
@@ -255,7 +255,7 @@ impl Programmed {
             }) => Ok(ConfigurationEntry::new(stream, Err(illegal))),
             Err(raised) => Err(ConfigurationFault {
                 raised,
-                found: Some((stream, stream.request(transaction))),
+                found: Some(Box::new((stream, stream.request(transaction)))),
             }),
         }
     }
