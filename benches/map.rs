@@ -1,6 +1,7 @@
 //! MAP_DMA and UNMAP_DMA through the bytes of the ioctls, into a container with one domain of the
 //! real driver. Memory is scattered: every 4 KiB page is a run of its own. The answer is asserted
 //! before anything is timed: where the first and last pages lead, and what is left afterwards.
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -104,7 +105,7 @@ fn map(criterion: &mut Criterion) {
             group.bench_function(format!("type1/4k/scattered/{name}/{kernel:?}"), |bencher| {
                 bencher.iter_batched_ref(
                     || Ready::new(kernel, size),
-                    |ready| ready.map(),
+                    Ready::map,
                     BatchSize::PerIteration,
                 );
             });
@@ -117,7 +118,7 @@ fn map(criterion: &mut Criterion) {
                             ready.map();
                             ready
                         },
-                        |ready| ready.unmap(),
+                        Ready::unmap,
                         BatchSize::PerIteration,
                     );
                 },

@@ -10,9 +10,9 @@ use smmu_sim::check::{CheckError, CheckOptions, Report, check_file};
 const CACHES: [CacheConfig; 3] = [CacheConfig::OFF, CacheConfig::SMALL, CacheConfig::INFINITE];
 
 /// A device with these caches.
-fn cached(caches: CacheConfig) -> CheckOptions {
+fn cached(caches: &CacheConfig) -> CheckOptions {
     CheckOptions {
-        caches,
+        caches: *caches,
         ..CheckOptions::default()
     }
 }
@@ -36,7 +36,7 @@ fn replayed(lines: &[String], caches: &CacheConfig) -> Result<Report, CheckError
     }
     file.flush().unwrap();
     let mut report = Report::default();
-    check_file(file.path(), &cached(*caches), &mut report)?;
+    check_file(file.path(), &cached(caches), &mut report)?;
     Ok(report)
 }
 
@@ -82,7 +82,7 @@ fn excerpts_of_real_runs_agree_with_every_cache() {
         for caches in CACHES {
             let mut report = Report::default();
             let path = data(&format!("trace_{name}.csv.zst"));
-            check_file(&path, &cached(caches), &mut report).unwrap();
+            check_file(&path, &cached(&caches), &mut report).unwrap();
             assert!(report.is_clean(), "{report}");
             assert_eq!(report.checked, checked, "{name}");
             // What QEMU makes of global pages shows only where a cache has kept one.

@@ -82,9 +82,9 @@ fn script(recording: &str) -> String {
         };
         if value["i"] == 0 || name != test {
             name.clone_into(&mut test);
-            script += &format!("test {name}\n");
+            script.extend(["test ", name, "\n"]);
         }
-        script += &format!("{op}\n");
+        script.extend([op, "\n"]);
     }
     script
 }

@@ -116,7 +116,7 @@ pub(super) fn access(driver: &Driver, random: u64) -> Transaction {
     let area = bits(4) % areas.end;
     // A top byte for TBI to ignore.
     let tag = if bits(12) % 6 == 0 { bits(13) << 56 } else { 0 };
-    let address = tag ^ base | area << AREA | bits(2) % PAGES << lsb | bits(5) & 0xff8;
+    let address = tag ^ base | area << AREA | (bits(2) % PAGES) << lsb | bits(5) & 0xff8;
     let kind = match bits(6) % 8 {
         0..=4 => AccessKind::Read,
         5 | 6 => AccessKind::Write,

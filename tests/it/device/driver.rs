@@ -174,7 +174,7 @@ impl Driver {
             (STRTAB_BASE, Width::W64, STRTAB),
             (STRTAB_BASE_CFG, Width::W32, 6),
             (CR2, Width::W32, u64::from(self.e2h)),
-            (CMDQ_BASE, Width::W64, CMDQ | 10),
+            (CMDQ_BASE, Width::W64, CMDQ | 0xa),
             (CR0, Width::W32, SMMUEN | CMDQEN | u64::from(vmw) << 6),
         ] {
             smmu.mmio_write(offset, width, value);
@@ -284,7 +284,7 @@ impl Driver {
                 if form != Some(Form::Pages) {
                     self.clear(target, area, mix(random, 3));
                 }
-                let page = start + (mix(random, 4) % PAGES << granule);
+                let page = start + ((mix(random, 4) % PAGES) << granule);
                 self.set_leaf(target, page, granule, 0);
                 self.changed(target, vec![page], granule, false, mix(random, 5));
                 self.set_leaf(target, page, granule, at(granule) | leaf | 3);
@@ -294,7 +294,7 @@ impl Driver {
                 self.clear(target, area, mix(random, 3));
                 let first = at(granule + contiguous_log2(granule));
                 for (n, page) in contiguous_pages(target, start).into_iter().zip(0..) {
-                    let descriptor = first + (page << granule) | leaf | 1 << 52 | 3;
+                    let descriptor = (first + (page << granule)) | leaf | 1 << 52 | 3;
                     self.set_leaf(target, n, granule, descriptor);
                 }
                 self.forms.insert((target.root, area), Form::Contiguous);
@@ -343,7 +343,7 @@ impl Driver {
             Some(Form::Pages) if random & 1 != 0 && !target.place.is_stage2 => {
                 (start, block(granule), true)
             }
-            Some(Form::Pages) => (start + (page % PAGES << granule), granule, false),
+            Some(Form::Pages) => (start + ((page % PAGES) << granule), granule, false),
             Some(Form::Block(lsb)) => (start, *lsb, false),
             Some(Form::Contiguous) | None => return,
         };
@@ -469,6 +469,6 @@ impl Driver {
         let at = CMDQ + 16 * (prod & 0x3ff);
         self.bench.write(at, words[0]);
         self.bench.write(at + 8, words[1]);
-        self.smmu.mmio_write(0x98, Width::W32, prod + 1 & 0x7ff);
+        self.smmu.mmio_write(0x98, Width::W32, (prod + 1) & 0x7ff);
     }
 }

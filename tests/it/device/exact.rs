@@ -105,8 +105,9 @@ fn tlbi(driver: &Driver, random: u64) -> [u64; 2] {
     let opcode = opcodes[bits(1) as usize % opcodes.len()];
     let (vmid, asid) = (bits(2) % 5, bits(3) % 4);
     let base = if bits(4) % 4 == 0 { UPPER } else { 0 };
-    let address =
-        base | bits(5) % 8 << AREA | (bits(6) % (2 * PAGES)) << [12, 14, 16][bits(7) as usize % 3];
+    let address = base
+        | (bits(5) % 8) << AREA
+        | (bits(6) % (2 * PAGES)) << [12, 14, 16][bits(7) as usize % 3];
     let (mut low, mut high) = (opcode | vmid << 32 | asid << 48, address | bits(8) & 1);
     let tg = bits(9) % 8;
     if (1..4).contains(&tg) {

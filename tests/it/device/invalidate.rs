@@ -61,7 +61,7 @@ impl Extent {
             commands.push([0x10 | place.tag(), 0]);
             return commands;
         }
-        if place.is_stage2 || random & 7 == 0 {
+        if place.is_stage2 || random.is_multiple_of(8) {
             return vec![place.whole(random >> 3)];
         }
         let by_va = if place.regime == Regime::Hypervisor {

@@ -81,7 +81,7 @@ impl Model {
     }
 
     fn pointer(&self, count: u64, flag: bool) -> u64 {
-        count % (2 * self.size) | u64::from(flag) << 31
+        (count % (2 * self.size)) | (u64::from(flag) << 31)
     }
 
     fn prod(&self) -> u64 {

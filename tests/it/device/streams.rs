@@ -75,7 +75,7 @@ impl Driver {
             _ => (1, 1),
         };
         let updates = u64::from(self.updates);
-        let rarely = |n| u64::from(mix(self.fixed, 400 + of.vmid * 10 + n) % 3 == 0);
+        let rarely = |n| u64::from(mix(self.fixed, 400 + of.vmid * 10 + n).is_multiple_of(3));
         ste.bit(89, rarely(0))
             .bit(181, u64::from(self.affd) & rarely(1))
             .bit(182, rarely(2))
@@ -100,7 +100,7 @@ impl Driver {
         };
         let one_range = of.regime == Regime::Hypervisor && !self.e2h;
         let updates = u64::from(self.updates);
-        let rarely = |n| u64::from(mix(self.fixed, 500 + space as u64 * 20 + n) % 3 == 0);
+        let rarely = |n| u64::from(mix(self.fixed, 500 + space as u64 * 20 + n).is_multiple_of(3));
         let mut cd = Words::default();
         // WXN, TBI0, TBI1, PAN, HAD0, E0PD0, EPAN, HAD1, E0PD1; ASET of each context.
         for (bit, n) in [35, 36, 38, 39, 40, 65, 66, 123, 129, 130]

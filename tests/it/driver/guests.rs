@@ -47,7 +47,7 @@ fn build(driver: &mut Driver<Board>, guest: Guest) {
         port.write64(Pa::new(pa), value, AccessClass::Stage1)
             .unwrap();
     };
-    let cd = 25
+    let cd = 0x19
         | 1 << 8
         | 1 << 10
         | 3 << 12

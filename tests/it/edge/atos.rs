@@ -103,7 +103,7 @@ fn edge_176_stage_1_alone_does_not_tell_of_stage_2() {
     assert_eq!(address, 0x5000_0000);
     // The final address.
     let mut rig = Rig::new(Bench::nested());
-    rig.bench.map1(VA, IPA + 0x5000 | S1_PAGE);
+    rig.bench.map1(VA, (IPA + 0x5000) | S1_PAGE);
     assert_eq!(
         failure(operate(&mut rig, VA, BOTH, READ)),
         (F_TRANSLATION, 3, IPA + 0x5000)
@@ -145,7 +145,7 @@ fn permissions_and_updates_of_operations_are_those_of_the_access_asked_for() {
     let mut bench = Bench::stage1();
     bench.cd.bit(43, 1).bit(42, 1).bit(44, 1).bit(45, 0);
     bench.map1(VA, IPA | S1_PAGE | 1 << 7);
-    let clean = (IPA + 0x1000 | S1_PAGE | DBM | 1 << 7) & !(1 << 10);
+    let clean = ((IPA + 0x1000) | S1_PAGE | DBM | 1 << 7) & !(1 << 10);
     bench.map1(VA + 0x1000, clean);
     let mut rig = Rig::new(bench);
     assert_eq!(success(operate(&mut rig, VA, STAGE_1, READ)).0, IPA);

@@ -333,7 +333,7 @@ fn edge_170_split_stage_ats_without_checks_is_no_ats() {
 #[test]
 fn edge_171_split_stage_addresses_go_through_stage_2() {
     let mut bench = with_eats(Bench::nested(), 2);
-    bench.map2(IPA + 0x1000, PA + 0x1000 | S2_PAGE & !(2 << 6));
+    bench.map2(IPA + 0x1000, (PA + 0x1000) | S2_PAGE & !(2 << 6));
     let mut rig = Rig::new(bench);
     check_ats(&mut rig);
     assert_eq!(pa(&translated(&mut rig, &read(IPA + 16))), PA + 16);

@@ -88,7 +88,7 @@ fn edge_158_commands_about_absent_stages_are_illegal() {
     }
     // The VMID of NH commands is ignored there.
     assert_eq!(pa(&no_s2.read(VA)), IPA);
-    no_s2.bench.map1(VA, IPA + MOVED | S1_PAGE);
+    no_s2.bench.map1(VA, (IPA + MOVED) | S1_PAGE);
     no_s2.command(tlbi(0x12, 0x33, 1, 0, VA));
     assert_eq!(pa(&no_s2.read(VA)), IPA + MOVED);
 }
@@ -182,6 +182,17 @@ fn edge_163_prefetching_nonsense_is_silent() {
     assert_eq!(rig.smmu.cached_configurations().count(), 0);
 }
 
+/// Endpoints that keep what they are told.
+struct Seen(Vec<smmu::command::AtcInvalidation>);
+
+impl smmu::Endpoints for Seen {
+    fn invalidate_atc(&mut self, it: &smmu::command::AtcInvalidation) -> smmu::AtcReply {
+        self.0.push(*it);
+        smmu::AtcReply::Complete
+    }
+    fn respond_to_page_request(&mut self, _: &smmu::command::PriResponse) {}
+}
+
 #[test]
 fn atc_invalidations_name_their_range() {
     // deviations.md D40
@@ -189,20 +200,12 @@ fn atc_invalidations_name_their_range() {
     for (size, cerror) in [(0, 0), (52, 0), (53, 1), (63, 1)] {
         assert_eq!(rig.cerror([0x40, size]), cerror, "Size={size}");
     }
-    struct Seen(Vec<smmu::command::AtcInvalidation>);
-    impl smmu::Endpoints for Seen {
-        fn invalidate_atc(&mut self, it: &smmu::command::AtcInvalidation) -> smmu::AtcReply {
-            self.0.push(*it);
-            smmu::AtcReply::Complete
-        }
-        fn respond_to_page_request(&mut self, _: &smmu::command::PriResponse) {}
-    }
     let mut seen = Seen(Vec::new());
     let ssv = 1 << 11 | 0x155 << 12;
     for words in [
         [0x40 | ssv | 7 << 32, 0x1234_5000],
         [0x40 | 1 << 9 | 7 << 32, 0x1234_5000 | 4],
-        [0x40 | 7 << 32, 0x1234_5000 | 52],
+        [0x40 | 7 << 32, 0x1234_5000 | 0x34],
     ] {
         rig.push(words);
     }
@@ -220,7 +223,10 @@ fn atc_invalidations_name_their_range() {
             (0, 64, false)
         ]
     );
-    assert_eq!(seen.0[0].substream.map(|s| s.get()), Some(0x155));
+    assert_eq!(
+        seen.0[0].substream.map(smmu::ids::SubstreamId::get),
+        Some(0x155)
+    );
     assert_eq!(seen.0[1].substream, None);
     // With the SMMU disabled it is ignored.
     let enabled = rig.read32(CR0);

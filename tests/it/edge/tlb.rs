@@ -22,7 +22,7 @@ fn add_stream(rig: &mut Rig, n: u64, mut ste: Words, mut cd: Words) {
     ste.address(55, 6, context);
     cd.address(115, 68, root);
     rig.bench
-        .put(root, S1_SHAPE, VA, 12, PA + (n << 20) | S1_PAGE);
+        .put(root, S1_SHAPE, VA, 12, (PA + (n << 20)) | S1_PAGE);
     rig.bench
         .write_words(STRTAB + 64 * (u64::from(SID) + n), ste);
     rig.bench.write_words(context, cd);
@@ -39,12 +39,12 @@ fn by(stream: StreamId, address: u64) -> Transaction {
 fn remapped(pages: u64, attributes: u64) -> Rig {
     let mut bench = Bench::stage1();
     for page in (0..pages).map(|n| n << 12) {
-        bench.map1(VA + page, IPA + page | attributes);
+        bench.map1(VA + page, (IPA + page) | attributes);
     }
     let mut rig = Rig::new(bench);
     for page in (0..pages).map(|n| n << 12) {
         assert_eq!(pa(&rig.read(VA + page)), IPA + page);
-        rig.bench.map1(VA + page, IPA + MOVED + page | attributes);
+        rig.bench.map1(VA + page, (IPA + MOVED + page) | attributes);
     }
     rig
 }
@@ -77,11 +77,12 @@ fn edge_082_165_streams_of_one_vmid_and_asid_share_entries() {
 fn edge_147_global_entries_outlive_their_asid_but_not_their_address() {
     let mut rig = remapped(3, S1_PAGE);
     let private = VA + 0x2000;
-    rig.bench.map1(private, IPA + 0x2000 | S1_PAGE | NOT_GLOBAL);
+    rig.bench
+        .map1(private, (IPA + 0x2000) | S1_PAGE | NOT_GLOBAL);
     rig.command(tlbi(0x12, 0, 1, 0, private));
     assert!(is_stale(&mut rig, private), "as it was before it moved");
     rig.bench
-        .map1(private, IPA + MOVED + 0x2000 | S1_PAGE | NOT_GLOBAL);
+        .map1(private, (IPA + MOVED + 0x2000) | S1_PAGE | NOT_GLOBAL);
     // TLBI_NH_ASID of another ASID, then of this one.
     rig.command(tlbi(0x11, 0, 2, 0, 0));
     assert!(is_stale(&mut rig, private));
@@ -111,14 +112,14 @@ fn edge_148_address_sets_do_not_share_global_entries() {
     assert_eq!(pa(&rig.translate(&by(ANOTHER, VA))), PA + (1 << 20));
     assert_eq!(pa(&rig.read(VA)), IPA);
     // Commands do not look at ASET.
-    rig.bench.map1(VA, IPA + MOVED | S1_PAGE);
+    rig.bench.map1(VA, (IPA + MOVED) | S1_PAGE);
     rig.bench.put(0x5001_0000, S1_SHAPE, VA, 12, PA | S1_PAGE);
     rig.command(tlbi(0x12, 0, 9, 0, VA));
     assert_eq!(pa(&rig.translate(&by(ANOTHER, VA))), PA);
     assert_eq!(pa(&rig.read(VA)), IPA + MOVED);
     // Non-global entries have an ASID and no address set.
     rig.bench
-        .map1(VA + 0x1000, IPA + 0x1000 | S1_PAGE | NOT_GLOBAL);
+        .map1(VA + 0x1000, (IPA + 0x1000) | S1_PAGE | NOT_GLOBAL);
     assert_eq!(pa(&rig.read(VA + 0x1000)), IPA + 0x1000);
     let third = StreamId::new(SID + 2);
     assert_eq!(pa(&rig.translate(&by(third, VA + 0x1000))), IPA + 0x1000);
@@ -129,7 +130,7 @@ fn edge_149_s2_ipa_reaches_nested_entries_only_where_stages_are_separate() {
     let s2_ipa = tlbi(0x2a, 7, 0, 0, IPA);
     let mut only = Rig::new(Bench::stage2());
     assert_eq!(pa(&only.read(IPA)), PA);
-    only.bench.map2(IPA, PA + MOVED | S2_PAGE);
+    only.bench.map2(IPA, (PA + MOVED) | S2_PAGE);
     assert_eq!(pa(&only.read(IPA)), PA);
     only.command(tlbi(0x2a, 8, 0, 0, IPA));
     assert_eq!(pa(&only.read(IPA)), PA, "another VMID");
@@ -143,7 +144,7 @@ fn edge_149_s2_ipa_reaches_nested_entries_only_where_stages_are_separate() {
     for (shape, after) in [(separate, PA + MOVED), (CacheConfig::INFINITE, PA)] {
         let mut rig = Rig::cached(Bench::nested(), &shape);
         assert_eq!(pa(&rig.read(VA)), PA);
-        rig.bench.map2(IPA, PA + MOVED | S2_PAGE);
+        rig.bench.map2(IPA, (PA + MOVED) | S2_PAGE);
         rig.command(s2_ipa);
         assert_eq!(pa(&rig.read(VA)), after);
         rig.command(tlbi(0x13, 7, 0, 0, VA));
@@ -266,7 +267,7 @@ fn edge_155_el2_entries_need_el2_commands() {
     bench.ste.set(95, 94, 2);
     let mut rig = Rig::new(bench);
     assert_eq!(pa(&rig.read(VA)), IPA);
-    rig.bench.map1(VA, IPA + MOVED | S1_PAGE);
+    rig.bench.map1(VA, (IPA + MOVED) | S1_PAGE);
     // NSNH_ALL, NH_ALL, NH_VA, S12_VMALL; EL2_ASID, which has no meaning without E2H.
     for words in [
         [0x30, 0],

@@ -46,7 +46,7 @@ impl Program<'_> {
     fn address(&mut self) -> u64 {
         match self.byte() % 4 {
             0 => self.word(2) << 3,
-            1 => self.word(3) % RAM_BYTES & !7,
+            1 => (self.word(3) % RAM_BYTES) & !7,
             2 => TABLES | self.word(2) << 3,
             _ => self.word(8),
         }
@@ -107,7 +107,7 @@ pub(crate) fn commands(bytes: &[u8]) {
                 s if s % 2 == 1 => 0b101,
                 _ => 0b110,
             };
-            let stage2 = 20 | 2 << 6 | 5 << 16 | 1 << 19 | (stream & 4) << 23 | 1 << 26;
+            let stage2 = 0x14 | 2 << 6 | 5 << 16 | 1 << 19 | (stream & 4) << 23 | 1 << 26;
             let words = [1 | config << 1 | CD, 1 << 44, stream | stage2 << 32, TABLES];
             driven.store(STREAMS + 64 * stream, &words);
         }
