@@ -86,6 +86,7 @@ fn main() {
     }
     caches::hits(&effort);
     caches::invalidations(&effort);
+    caches::many(&effort);
     caches::scaling(&effort);
 }
 

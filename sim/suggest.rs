@@ -9,7 +9,12 @@ pub fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> Op
 pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<String> {
     let lower = name.to_ascii_lowercase();
     candidates
-        .map(|candidate| (distance(&lower, &candidate.to_ascii_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::osa_distance(&lower, &candidate.to_ascii_lowercase()),
+                candidate,
+            )
+        })
         .min()
         .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
         .map(|(_, candidate)| candidate.to_owned())
@@ -18,22 +23,6 @@ pub fn nearest_of<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> 
 /// The words that offer a suggestion in an error message.
 pub fn hint(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"))
-}
-
-/// Edit distance (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -47,6 +36,8 @@ mod tests {
             nearest("strtabbase", names.into_iter()).as_deref(),
             Some("STRTAB_BASE")
         );
+        // Neighbours that changed places are one mistake.
+        assert_eq!(nearest("rc0", names.into_iter()).as_deref(), Some("CR0"));
         assert_eq!(nearest("zzzzzzzz", names.into_iter()), None);
     }
 }

@@ -1,8 +1,10 @@
 //! What a hit costs beside a bare probe, what invalidation costs with many entries, and what many
 //! streams cost: the cache half of the `ratios` bench.
 
+mod streams;
 mod threads;
 
+pub(crate) use streams::many;
 pub(crate) use threads::scaling;
 
 use std::hint::black_box;

@@ -92,6 +92,16 @@ impl Machine {
         Self::new(stages, 1, 16 << 20, 1 << 30)
     }
 
+    /// One page under stage 2, the upper half of 256 MiB free for a large stream table.
+    pub(crate) fn roomy() -> Self {
+        Self::new(Stages::Stage2, 1, 256 << 20, 1 << 30)
+    }
+
+    /// The middle of RAM; one page's tables do not reach it.
+    pub(crate) fn upper_half(&self) -> u64 {
+        RAM_BASE + self.ram_bytes / 2
+    }
+
     /// 64 Ki pages at random places of a 16 GiB guest, tables at random places of 1 GiB.
     pub(crate) fn large(stages: Stages) -> Self {
         Self::new(stages, 1 << 16, 1 << 30, 16 << 30)

@@ -1,0 +1,115 @@
+//! Many streams against few: one transaction of a random stream, its STE and L1STD read from
+//! memory, with 2^20 streams in a 2-level table and with 16 of them.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use smmu::addr::{Iova, Pa};
+use smmu::cache::CacheConfig;
+use smmu::ids::StreamId;
+use smmu::mem::{AccessClass, PhysMem};
+use smmu::regfile::{Width, register_offset};
+use smmu::{Smmu, Transaction};
+
+use super::caches;
+use crate::machine::{Machine, Random};
+use crate::{Effort, median};
+
+/// log2 of the streams of a second-level table.
+const SPLIT: u32 = 8;
+/// log2 of all streams.
+const STREAMS_LOG2: u32 = 20;
+
+/// Transactions of random streams, of all or of the first 16, without caches and with.
+pub(crate) fn many(effort: &Effort) {
+    let machine = Machine::roomy();
+    let base = table(&machine);
+    for (name, config) in [
+        ("streams/2^20-against-16/uncached", CacheConfig::OFF),
+        ("streams/2^20-against-16/cached", caches()),
+    ] {
+        let mut part = machine.smmu.config().clone();
+        part.sidsize = 20;
+        let mut smmu = Smmu::with_caches(part, &config).unwrap();
+        for (name, width, value) in [
+            ("STRTAB_BASE", Width::W64, base),
+            (
+                "STRTAB_BASE_CFG",
+                Width::W32,
+                u64::from(1 << 16 | SPLIT << 6 | STREAMS_LOG2),
+            ),
+            ("CR0", Width::W32, 1),
+        ] {
+            smmu.mmio_write(register_offset(name).unwrap(), width, value);
+        }
+        let mut random = Random(5);
+        let mut order = |streams: u64| -> Vec<u32> {
+            (0..1 << 14)
+                .map(|_| (random.next() % streams) as u32)
+                .collect()
+        };
+        let (few, all) = (order(16), order(1 << STREAMS_LOG2));
+        let (mut floor, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..effort.rounds {
+            floor.push(run(&machine, &mut smmu, &few, effort.translations));
+            ours.push(run(&machine, &mut smmu, &all, effort.translations));
+        }
+        if effort.rounds == 1 {
+            println!("{name:<34} answers checked; `cargo bench` measures");
+            continue;
+        }
+        let (floor, ours) = (median(&mut floor), median(&mut ours));
+        println!(
+            "{name:<34} {:>6} {floor:>10.2} {ours:>10.2} {:>7.2} {:>6.1}",
+            "",
+            ours / floor,
+            1.5
+        );
+    }
+}
+
+/// A 2-level stream table in the upper half of RAM, every STE that of the machine's stream.
+fn table(machine: &Machine) -> u64 {
+    let mut port = machine.ram.port();
+    let read = |name| {
+        let offset = register_offset(name).unwrap();
+        machine.smmu.mmio_read(offset, Width::W64)
+    };
+    let ste = port
+        .read_line(
+            Pa::new(read("STRTAB_BASE") + 64 * u64::from(crate::machine::STREAM.get())),
+            AccessClass::Ste,
+        )
+        .unwrap();
+    let first = machine.upper_half();
+    let second = first + (1 << 20);
+    for number in 0..1u64 << (STREAMS_LOG2 - SPLIT) {
+        let at = second + (number << (SPLIT + 6));
+        let descriptor = at | u64::from(SPLIT + 1);
+        port.write64(Pa::new(first + 8 * number), descriptor, AccessClass::L1Std)
+            .unwrap();
+        for stream in 0..1u64 << SPLIT {
+            for (word, offset) in ste.into_iter().zip((0..).step_by(8)) {
+                port.write64(Pa::new(at + 64 * stream + offset), word, AccessClass::Ste)
+                    .unwrap();
+            }
+        }
+    }
+    first
+}
+
+#[inline(never)]
+fn run(machine: &Machine, smmu: &mut Smmu, order: &[u32], count: usize) -> f64 {
+    let mut port = machine.ram.port();
+    let (input, output) = machine.pages[0];
+    let mut wrong = 0;
+    let start = Instant::now();
+    for &stream in order.iter().cycle().take(count) {
+        let transaction = Transaction::read(StreamId::new(stream), Iova::new(input | wrong));
+        let outcome = smmu.translate(&mut port, &transaction, &mut ());
+        wrong |= outcome.pa().map_or(u64::MAX, |pa| pa.get() ^ output);
+    }
+    let elapsed = start.elapsed();
+    assert_eq!(black_box(wrong), 0, "every stream reaches the same page");
+    elapsed.as_nanos() as f64 / count as f64
+}
