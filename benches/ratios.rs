@@ -113,7 +113,7 @@ fn compare(name: &str, machine: &Machine, configured: bool, goal: f64, effort: &
     );
 
     // The floor's array has every page the walks touch committed, and nothing to prefetch by.
-    let mut array = vec![0u64; (machine.ram_bytes / 8) as usize];
+    let mut array = vec![0u64; ((machine.ram_end() - RAM_BASE) / 8) as usize];
     let flat: Vec<u32> = addresses
         .iter()
         .flatten()

@@ -1,6 +1,7 @@
 //! What a hit costs beside a bare probe, what invalidation costs with many entries, and what many
 //! streams cost: the cache half of the `ratios` bench.
 
+mod machines;
 mod streams;
 mod threads;
 

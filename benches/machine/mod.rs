@@ -5,16 +5,12 @@
     clippy::too_many_lines,
     reason = "a bench is a test"
 )]
-#![allow(dead_code, reason = "each bench binary uses its part of this module")]
 
 use smmu::addr::{Iova, Pa};
-use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::{Asid, StreamId, Vmid};
-use smmu::mem::{AccessClass, PhysMem, Ram};
-use smmu::observe::{Access, Observer};
+use smmu::mem::Ram;
 use smmu::regfile::{Width, register_offset};
-use smmu::shared::SharedSmmu;
 use smmu::spec::attrs::Ps;
 use smmu::tables::{
     Bump, CdBuilder, FrameSource, Geometry, Intermediate, LinearStreamTable, PageTable, Physical,
@@ -46,7 +42,6 @@ pub(crate) enum Stages {
 pub(crate) struct Machine {
     pub(crate) smmu: Smmu,
     pub(crate) ram: Ram,
-    pub(crate) ram_bytes: u64,
     /// Input page and output page of every mapping.
     pub(crate) pages: Vec<(u64, u64)>,
 }
@@ -92,22 +87,8 @@ impl Machine {
         Self::new(stages, 1, 16 << 20, 1 << 30)
     }
 
-    /// One page under stage 2, the upper half of 256 MiB free for a large stream table.
-    pub(crate) fn roomy() -> Self {
-        Self::new(Stages::Stage2, 1, 256 << 20, 1 << 30)
-    }
-
-    /// The middle of RAM; one page's tables do not reach it.
-    pub(crate) fn upper_half(&self) -> u64 {
-        RAM_BASE + self.ram_bytes / 2
-    }
-
-    /// 64 Ki pages at random places of a 16 GiB guest, tables at random places of 1 GiB.
-    pub(crate) fn large(stages: Stages) -> Self {
-        Self::new(stages, 1 << 16, 1 << 30, 16 << 30)
-    }
-
-    fn new(stages: Stages, pages: u64, ram_bytes: u64, guest_bytes: u64) -> Self {
+    /// `pages` pages of a guest of `guest_bytes`, tables in `ram_bytes`.
+    pub(crate) fn new(stages: Stages, pages: u64, ram_bytes: u64, guest_bytes: u64) -> Self {
         let mut random = Random(1);
         let ram = Ram::with_regions(&[(RAM_BASE, ram_bytes)]).unwrap();
         // A quarter of RAM for the guest's tables, the rest for the hypervisor's.
@@ -232,57 +213,10 @@ impl Machine {
         let machine = Self {
             smmu,
             ram,
-            ram_bytes,
             pages: mapped,
         };
         machine.verify();
         machine
-    }
-
-    /// The same device with empty caches.
-    pub(crate) fn with_caches(&self, caches: &CacheConfig) -> Smmu {
-        let mut smmu = Smmu::with_caches(self.smmu.config().clone(), caches).unwrap();
-        for name in ["STRTAB_BASE", "STRTAB_BASE_CFG", "CR0"] {
-            let offset = register_offset(name).unwrap();
-            let width = if name == "STRTAB_BASE" {
-                Width::W64
-            } else {
-                Width::W32
-            };
-            smmu.mmio_write(offset, width, self.smmu.mmio_read(offset, width));
-        }
-        smmu
-    }
-
-    /// The same device for many threads, its command queue running; stream 9 is a twin of
-    /// [`STREAM`].
-    pub(crate) fn shared(&self, caches: &CacheConfig) -> SharedSmmu {
-        let shared = SharedSmmu::new(self.smmu.config().clone(), caches).unwrap();
-        let base = self
-            .smmu
-            .mmio_read(register_offset("STRTAB_BASE").unwrap(), Width::W64);
-        let mut port = self.ram.port();
-        let ste = port
-            .read_line(Pa::new(base + 64 * 8), AccessClass::Ste)
-            .unwrap();
-        for (word, offset) in ste.into_iter().zip((0..).step_by(8)) {
-            let at = Pa::new(base + 64 * 9 + offset);
-            port.write64(at, word, AccessClass::Ste).unwrap();
-        }
-        for (name, width, value) in [
-            ("STRTAB_BASE", Width::W64, base),
-            ("STRTAB_BASE_CFG", Width::W32, 4),
-            ("CMDQ_BASE", Width::W64, self.queue() | 8),
-            ("CR0", Width::W32, 1 | 1 << 3),
-        ] {
-            shared.mmio_write(register_offset(name).unwrap(), width, value);
-        }
-        shared
-    }
-
-    /// Memory that no table uses: the top 64 KiB.
-    pub(crate) fn queue(&self) -> u64 {
-        RAM_BASE + self.ram_bytes - 0x1_0000
     }
 
     /// Every mapping translates to where it was mapped.
@@ -293,30 +227,6 @@ impl Machine {
             let outcome = self.smmu.translate_cold(&mut port, &transaction, &mut ());
             assert_eq!(outcome.pa(), Some(Pa::new(output | 0x123)), "{outcome:?}");
         }
-    }
-
-    /// Word index, within RAM, of every access that translating `input` makes.
-    pub(crate) fn addresses(&self, input: u64, configured: bool) -> Vec<u64> {
-        struct Addresses(Vec<u64>);
-        impl Observer for Addresses {
-            fn access(&mut self, access: &Access<'_>) {
-                self.0.push((access.pa.get() - RAM_BASE) / 8);
-            }
-        }
-        let mut seen = Addresses(Vec::new());
-        let mut port = self.ram.port();
-        let transaction = Transaction::read(STREAM, Iova::new(input));
-        if configured {
-            let configuration = self
-                .smmu
-                .configuration(&mut port, STREAM, None, &mut ())
-                .unwrap();
-            self.smmu
-                .translate_configured(&configuration, &mut port, &transaction, &mut seen);
-        } else {
-            self.smmu.translate_cold(&mut port, &transaction, &mut seen);
-        }
-        seen.0
     }
 }
 
