@@ -11,9 +11,7 @@ const LONGEST: usize = 500;
 /// Files that are longer, and why.
 const LONG: &[(&str, &str)] = &[
     ("sim/smmu/src/mem/ram.rs", "a third of it are its tests"),
-    ("sim/smmu/src/spec/cmd.rs", "one row a field"),
     ("sim/smmu/src/spec/event.rs", "one row a field"),
-    ("sim/smmu/src/spec/regs.rs", "one row a field"),
     ("tests/it/illegal.rs", "one case a rule"),
     ("tests/it/layout.rs", "tables of exceptions"),
     (
