@@ -40,6 +40,7 @@ pub(crate) struct Caches {
     pub(crate) stage2: Tlb<IpaEntry>,
     pub(crate) walk: WalkCaches,
     recent: Recent,
+    are_off: bool,
 }
 
 /// Caches of Table descriptors.
@@ -99,14 +100,25 @@ impl WalkCaches {
 
 impl Caches {
     pub(crate) fn new(config: &CacheConfig) -> Self {
+        let configuration = ConfigurationCache::new(&config.configuration);
+        let (tlb, stage2) = (Tlb::new(&config.tlb), Tlb::new(&config.stage2_tlb));
+        let walk = WalkCaches::new(&config.walk);
+        let tlbs_are_off = tlb.is_off() && stage2.is_off();
+        let walk_caches_are_off = !walk.is_on(0) && !walk.is_on(1);
         Self {
             config: *config,
-            configuration: ConfigurationCache::new(&config.configuration),
-            tlb: Tlb::new(&config.tlb),
-            stage2: Tlb::new(&config.stage2_tlb),
-            walk: WalkCaches::new(&config.walk),
-            recent: Recent::new(config.tlb.entries == 0 && config.stage2_tlb.entries == 0),
+            recent: Recent::new(tlbs_are_off),
+            are_off: tlbs_are_off && walk_caches_are_off && configuration.is_off(),
+            configuration,
+            tlb,
+            stage2,
+            walk,
         }
+    }
+
+    /// Whether there are none: every transaction goes by what memory says.
+    pub(crate) fn are_off(&self) -> bool {
+        self.are_off
     }
 
     /// The last hit of a page, if the caches would find it again; it counts as a use of them.

@@ -132,6 +132,9 @@ impl Programmed {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Outcome {
+        if caches.are_off() {
+            return self.translate_cold(mem, transaction, observer);
+        }
         if !self.regs.cr0().smmuen() {
             return self.disabled(transaction);
         }
