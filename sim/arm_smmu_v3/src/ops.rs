@@ -106,6 +106,12 @@ impl<P: Platform> Driver<P> {
         finalised
     }
 
+    /// The tables of a domain that has been attached.
+    #[inline]
+    fn page_tables(&self, domain: DomainId) -> Option<&pgtable::PageTables> {
+        self.domains.get(&domain)?.live.as_ref()?.tables.as_ref()
+    }
+
     /// Tables and what invalidating them needs, borrowed apart.
     #[inline]
     fn tables(
@@ -353,21 +359,30 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn leaf(&self, domain: DomainId, iova: Iova) -> Option<(Paddr, u64)> {
-        let record = self.domains.get(&domain)?;
-        if record.kind == DomainKind::Identity {
+        if self.domains.get(&domain)?.kind == DomainKind::Identity {
             return Some((Paddr(iova.get()), u64::MAX - iova.get()));
         }
-        let tables = record.live.as_ref()?.tables.as_ref()?;
+        let tables = self.page_tables(domain)?;
         let (paddr, left) = tables.leaf(|pa| self.platform.load(pa), iova.get())?;
         Some((Paddr(paddr), left))
     }
 
+    fn leaves(&self, domain: DomainId, iova: Iova, size: u64, leaves: &mut Vec<(Paddr, u64)>) {
+        let Some(tables) = self.page_tables(domain) else {
+            let whole = self.leaf(domain, iova);
+            leaves.extend(whole.map(|(paddr, left)| (paddr, left.min(size))));
+            return;
+        };
+        tables.leaves(
+            |pa| self.platform.load(pa),
+            |pa, words| self.platform.read_words(pa, words),
+            (iova.get(), size),
+            |paddr, length| leaves.push((Paddr(paddr), length)),
+        );
+    }
+
     fn pgsize_bitmap(&self, domain: DomainId) -> u64 {
-        let tables = self
-            .domains
-            .get(&domain)
-            .and_then(|domain| domain.live.as_ref()?.tables.as_ref());
-        match tables {
+        match self.page_tables(domain) {
             Some(tables) => tables.format().pgsize_bitmap(),
             None => self
                 .instances
@@ -377,10 +392,7 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn aperture(&self, domain: DomainId) -> RangeInclusive<u64> {
-        let tables = self
-            .domains
-            .get(&domain)
-            .and_then(|domain| domain.live.as_ref()?.tables.as_ref());
+        let tables = self.page_tables(domain);
         0..=tables.map_or(u64::MAX, |tables| (1 << tables.format().ias()) - 1)
     }
 

@@ -5,6 +5,7 @@
 //! as a shortcut, where the last-level table it touched last is.
 
 mod format;
+mod leaf;
 mod map;
 mod unmap;
 
@@ -148,33 +149,13 @@ impl PageTables {
         self.table_bytes -= bytes;
         self.hint = Hint::NONE;
     }
-
-    /// The output address of `iova` and the bytes of its leaf from there on, as software reads
-    /// the tables (`arm_lpae_iova_to_phys`).
-    pub fn leaf(&self, load: impl Fn(Pa) -> u64, iova: u64) -> Option<(u64, u64)> {
-        if iova >> self.format.ias() != 0 {
-            return None;
-        }
-        let mut table = self.root;
-        for level in self.format.start_level()..=LAST_LEVEL {
-            let pte = load(self.format.entry(table, iova, level));
-            if pte == 0 {
-                return None;
-            }
-            let below = self.format.address(pte);
-            if is_leaf(pte, level) {
-                let span = 1 << self.format.span_log2(level);
-                let offset = iova & (span - 1);
-                return Some((below.get() | offset, span - offset));
-            }
-            table = below;
-        }
-        None
-    }
 }
 
 /// Deepest level of a walk.
 const LAST_LEVEL: u8 = 3;
+
+/// Entries read or stored at once.
+const RUN: usize = 64;
 
 const TYPE: u64 = 3;
 const TYPE_BLOCK: u64 = 1;

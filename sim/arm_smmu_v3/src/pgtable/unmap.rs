@@ -5,10 +5,7 @@ use iommu_core::semantics::{BlockSplit, FreedTable};
 use smmu::addr::Pa;
 
 use super::format::Format;
-use super::{Gather, Hint, LAST_LEVEL, PageTables, TableContext, is_leaf};
-
-/// Entries read or stored at once.
-const RUN: usize = 64;
+use super::{Gather, Hint, LAST_LEVEL, PageTables, RUN, TableContext, is_leaf};
 
 impl PageTables {
     /// Unmaps up to `pgcount` pages of `pgsize` bytes from `iova`, as far as one table reaches,

@@ -249,3 +249,44 @@ fn lazy_domains_gather_nothing_and_are_flushed_by_asid() {
         assert_eq!(opcodes, [0x11, 0x46], "{kernel:?}");
     }
 }
+
+#[test]
+fn leaves_read_together_are_those_read_one_by_one() {
+    const PAGE: u64 = 4096;
+    const BLOCK: u64 = 1 << 21;
+    let mut driver = driver(Semantics::kernel(Kernel::V7_2));
+    let device = add_device(&mut driver, 1);
+    let domain = add_domain(&mut driver, 1, device);
+    driver.attach_dev(domain, device, None).unwrap();
+    // Pages over the ends of two tables, a hole, blocks, and a page right behind them.
+    super::map(&mut driver, domain, BLOCK - 70 * PAGE, 0x1_0000_0000, 500);
+    super::map(&mut driver, domain, 2 * BLOCK - 9 * PAGE, 0x2_0000_0000, 9);
+    let mut mapped = 0;
+    let (blocks, paddr) = (Iova(2 * BLOCK), Paddr(0x3_0000_0000));
+    driver
+        .map_pages(domain, blocks, paddr, BLOCK, 3, RW, &mut mapped)
+        .unwrap();
+    super::map(&mut driver, domain, 5 * BLOCK, 0x4_0000_0000, 1);
+    let mut longest = 0;
+    for start in (0..6 * BLOCK).step_by(7 * PAGE as usize) {
+        for (start, size) in [(start, PAGE), (start + 0x800, 3 * PAGE), (start, 6 * BLOCK)] {
+            let (mut at, end) = (start, start + size);
+            let mut together = Vec::new();
+            while at < end {
+                together.clear();
+                driver.leaves(domain, Iova(at), end - at, &mut together);
+                longest = longest.max(together.len());
+                for &(paddr, length) in &together {
+                    let (expected, left) = driver.leaf(domain, Iova(at)).unwrap();
+                    assert_eq!((paddr, length), (expected, left.min(end - at)), "{at:#x}");
+                    at += length;
+                }
+                if together.is_empty() {
+                    assert_eq!(driver.leaf(domain, Iova(at)), None, "{at:#x}");
+                    at = (at & !(PAGE - 1)) + PAGE;
+                }
+            }
+        }
+    }
+    assert_eq!(longest, 64, "many leaves in one look");
+}

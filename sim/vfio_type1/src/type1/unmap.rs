@@ -52,7 +52,7 @@ impl Type1 {
             return self.withdraw_vaddr(&range);
         }
         let mut unmapped = 0;
-        for iova in self.overlapping(ctx, &range) {
+        for iova in self.overlapping(&range) {
             if self.version == Version::V1 && range.first > iova {
                 break;
             }
@@ -123,13 +123,8 @@ impl Type1 {
     /// Mappings that meet the range, in the order they are removed. 5.10 takes the first its tree
     /// search comes upon and starts again; the outcome is the same except that v1 then may stop at
     /// a mapping that begins before the range.
-    fn overlapping<O: IommuOps>(&self, _ctx: &Ctx<'_, O>, range: &Range) -> Vec<u64> {
-        let before = self
-            .dma
-            .range(..range.first)
-            .next_back()
-            .filter(|(iova, dma)| **iova + (dma.size - 1) >= range.first)
-            .map(|(iova, _)| *iova);
+    fn overlapping(&self, range: &Range) -> Vec<u64> {
+        let before = self.across(range.first);
         let within = self
             .dma
             .range(range.first..=range.last)
@@ -137,15 +132,16 @@ impl Type1 {
         before.into_iter().chain(within).collect()
     }
 
+    /// The mapping that begins before `first` and reaches it.
+    fn across(&self, first: u64) -> Option<u64> {
+        let (iova, dma) = self.dma.range(..first).next_back()?;
+        (iova + (dma.size - 1) >= first).then_some(*iova)
+    }
+
     /// Withdraws the user addresses of the range; meeting one withdrawn already takes back those
     /// of this call.
     fn withdraw_vaddr(&mut self, range: &Range) -> Result<u64, Errno> {
-        let before = self
-            .dma
-            .range(..range.first)
-            .next_back()
-            .filter(|(iova, dma)| **iova + (dma.size - 1) >= range.first)
-            .map(|(iova, _)| *iova);
+        let before = self.across(range.first);
         // As in unmapping, v1 stops at a mapping that begins before the range.
         if before.is_some() && self.version == Version::V1 {
             return Ok(0);
