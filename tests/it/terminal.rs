@@ -65,7 +65,8 @@ fn on_a_terminal(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Str
         .stdin(Stdio::null())
         .env("TERM", "xterm")
         .envs(environment.iter().copied());
-    for variable in ["CLICOLOR", "CLICOLOR_FORCE", "SMMU_SIM_LOG"] {
+    // `CI` makes anstream take a dumb terminal for one with colours.
+    for variable in ["CI", "CLICOLOR", "CLICOLOR_FORCE", "SMMU_SIM_LOG"] {
         script.env_remove(variable);
     }
     if !environment.iter().any(|(name, _)| *name == "NO_COLOR") {

@@ -19,8 +19,8 @@ pub use driver::{
 pub use series::{LaterGroup, MsiBinding, PasidPolicy, Series, SeriesIo, SeriesVfio};
 pub use table::{SWITCHES, Switch};
 pub use vfio::{
-    CapabilityPadding, Coherency, FineSuperpages, GroupLayer, NestingType, PinFailure, ReadOnlyPin,
-    RegionSearch, UserVaddr, VfioRules,
+    CapabilityPadding, Coherency, FineSuperpages, GroupLayer, LateAttachFailure, NestingType,
+    PinFailure, ReadOnlyPin, RegionSearch, UserVaddr, VfioRules,
 };
 
 /// A published kernel.
@@ -101,6 +101,7 @@ impl Semantics {
             defects: Defects::NONE,
             driver: DriverRules::fixed(),
             core: CoreRules::fixed(),
+            vfio: VfioRules::fixed(),
             ..Self::kernel(Kernel::V5_10)
         }
     }

@@ -1,5 +1,6 @@
 //! Properties of VFIO, named by their number in the reference, over a driver without hardware.
 
+mod books;
 mod containers;
 mod exhaustive;
 mod fault_ring;
@@ -11,7 +12,7 @@ mod set_domains;
 
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{SeriesIo, SeriesVfio};
-use iommu_core::testing::{Fw, TableDouble};
+use iommu_core::testing::{Fw, Stages, TableDouble};
 use iommu_core::uapi::{PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig};
 use iommu_core::{
     CoreConfig, Defect, DeviceConfig, DeviceId, DomainId, Errno, FaultMode, GroupId, IommuCore,
@@ -43,7 +44,10 @@ impl Bench {
             default_domain: DomainKind::Dma,
             page_size: PAGE,
         };
-        let mut core = IommuCore::new(TableDouble::two(semantics), config);
+        let instances = firmware.iter().map(|device| device.instance + 1).max();
+        let instances = vec![Stages::Both; instances.unwrap_or(1)];
+        let sizes = 1 << 12 | 1 << 21 | 1 << 30;
+        let mut core = IommuCore::new(TableDouble::new(semantics, &instances, sizes), config);
         let devices: Vec<DeviceId> = firmware
             .iter()
             .enumerate()

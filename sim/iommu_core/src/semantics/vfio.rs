@@ -82,6 +82,16 @@ pub enum ReadOnlyPin {
     OwnPage,
 }
 
+/// An attach that fails after the container's mappings were replayed into the new domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateAttachFailure {
+    /// What replay pinned stays pinned and charged, and the mappings count as mapped although no
+    /// domain has them (every kernel: `out_detach` of `vfio_iommu_type1_attach_group()`).
+    KeepsPins,
+    /// Replay is undone.
+    Unpins,
+}
+
 /// Alignment of capabilities in GET_INFO, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapabilityPadding {
@@ -116,6 +126,8 @@ pub struct VfioRules {
     pub wrap: Errno,
     /// A failed domain allocation.
     pub domain_alloc_failure: Option<Errno>,
+    /// Failure after replay.
+    pub late_attach_failure: LateAttachFailure,
 }
 
 impl VfioRules {
@@ -177,6 +189,15 @@ impl VfioRules {
                 Kernel::V7_2 => None,
                 Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => Some(Errno::EIO),
             },
+            late_attach_failure: LateAttachFailure::KeepsPins,
+        }
+    }
+
+    /// 5.10 with a replay that is undone when the attach fails after it.
+    pub const fn fixed() -> Self {
+        Self {
+            late_attach_failure: LateAttachFailure::Unpins,
+            ..Self::kernel(Kernel::V5_10)
         }
     }
 }

@@ -48,22 +48,27 @@ fn p87_nesting_containers_map_stage_2_and_others_stage_1() {
 #[test]
 fn p88_a_domain_that_fails_to_map_has_the_newer_ones_unmapped_most_recent_first() {
     for (name, semantics) in every_semantics() {
-        let mut bench = Bench::new(semantics, &[0, 1]);
-        let (container, _) = bench.container(IommuType::Type1V2, &[0, 1]);
-        let domains = bench.domains(container);
-        let vaddr = bench.memory(1);
-        bench.record();
-        bench.fail(FaultMode::NthOf {
-            name: "driver:map",
-            n: 1,
-            errno: None,
-        });
-        let result = bench.map(container, 0x10_0000, vaddr, 1);
-        assert_eq!(result, Err(Errno::ENOMEM), "{name}");
-        let unwound = bench.recorded("vfio:unwind_map");
-        assert_eq!(unwound, [(domains[0], Ok(PAGE))], "{name}");
-        for domain in domains {
-            assert_eq!(bench.ops().mappings(domain), [], "{name}");
+        let mut ready = Bench::new(semantics, &[0, 1, 2]);
+        let (container, _) = ready.container(IommuType::Type1V2, &[0, 1, 2]);
+        let domains = ready.domains(container);
+        let vaddr = ready.memory(1);
+        ready.record();
+        for done in 0..3 {
+            let mut bench = ready.clone();
+            bench.fail(FaultMode::NthOf {
+                name: "driver:map",
+                n: done,
+                errno: None,
+            });
+            let result = bench.map(container, 0x10_0000, vaddr, 1);
+            assert_eq!(result, Err(Errno::ENOMEM), "{name}");
+            let unwound = bench.recorded("vfio:unwind_map");
+            let expected = domains[..done as usize].iter().rev();
+            let expected: Vec<_> = expected.map(|domain| (*domain, Ok(PAGE))).collect();
+            assert_eq!(unwound, expected, "{name}: {done}");
+            for domain in &domains {
+                assert_eq!(bench.ops().mappings(*domain), [], "{name}");
+            }
         }
     }
 }

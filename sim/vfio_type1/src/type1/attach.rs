@@ -1,7 +1,7 @@
 //! A group joins the container (`vfio_iommu_type1_attach_group()`).
 
 use iommu_core::ops::{Capability, DomainKind, Prot, ResvRegion, ResvType};
-use iommu_core::semantics::{Coherency, FineSuperpages};
+use iommu_core::semantics::{Coherency, FineSuperpages, LateAttachFailure};
 use iommu_core::{Defect, DomainId, Errno, GroupId, IommuOps, Iova, MsiIsolation, Paddr};
 
 use super::{
@@ -133,10 +133,17 @@ impl Type1 {
             pasid: None,
         };
         self.replay(ctx, &new).map_err(detach)?;
-        let result = self.finish(ctx, &mut new, &regions);
-        if let Err(errno) = result {
+        let late_failure = ctx.semantics().vfio.late_attach_failure;
+        if late_failure == LateAttachFailure::KeepsPins {
+            self.all_are_mapped();
+        }
+        if let Err(errno) = self.finish(ctx, &mut new, &regions) {
+            if late_failure == LateAttachFailure::Unpins {
+                self.unreplay(ctx, &new, self.dma.len());
+            }
             return Err(detach(errno));
         }
+        self.all_are_mapped();
         self.domains.insert(0, new);
         self.update_pgsize_bitmap(ctx);
         Ok(iova_list)
@@ -225,16 +232,31 @@ impl Type1 {
         let entries: Vec<u64> = self.dma.keys().copied().collect();
         for (index, iova) in entries.iter().enumerate() {
             if let Err(errno) = self.replay_one(ctx, new, *iova) {
-                for done in entries[..index].iter().rev() {
-                    self.unreplay_one(ctx, new, *done, self.dma[done].size);
-                }
+                self.unreplay(ctx, new, index);
                 return Err(errno);
             }
         }
+        Ok(())
+    }
+
+    /// Takes the `count` lowest mappings out of `new` again, the last first.
+    fn unreplay<O: IommuOps>(&mut self, ctx: &mut Ctx<'_, O>, new: &Type1Domain, count: usize) {
+        let replayed: Vec<(u64, u64)> = self
+            .dma
+            .iter()
+            .take(count)
+            .map(|(iova, dma)| (*iova, dma.size))
+            .collect();
+        for (iova, size) in replayed.into_iter().rev() {
+            self.unreplay_one(ctx, new, iova, size);
+        }
+    }
+
+    /// Every mapping is in the domains of the container now.
+    fn all_are_mapped(&mut self) {
         for dma in self.dma.values_mut() {
             dma.mapped = Mapped::Yes;
         }
-        Ok(())
     }
 
     /// Replays one mapping, or nothing of it.
