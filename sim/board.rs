@@ -7,13 +7,15 @@ use arm_smmu_v3::{AtsState, Command, Platform, SmmuId};
 use iommu_core::{Control, Errno};
 use smmu::addr::{Iova, Pa};
 use smmu::ats::{Atc, TranslationCompletion, TranslationRequest};
-use smmu::cache::CacheConfig;
+use smmu::cache::{CacheConfig, CacheError};
 use smmu::command::{AtcInvalidation, PriResponse};
 use smmu::config::{ConfigError, SmmuConfig};
 use smmu::ids::StreamId;
-use smmu::mem::{AccessClass, PhysMem, Ram, RamError};
+use smmu::mem::{AbortInjector, AbortRule, AccessClass, PhysMem, Ram, RamError};
+use smmu::observe::Observer;
 use smmu::regfile::Width;
-use smmu::{AtcReply, Endpoints, Outcome, Smmu, Transaction};
+use smmu::sanitize::{Finding, Sanitizer, SanitizerConfig};
+use smmu::{AtcReply, CommandStep, Endpoints, Outcome, Smmu, Transaction};
 use thiserror::Error;
 
 /// Why there can be no such board.
@@ -148,12 +150,35 @@ pub enum CommandLog {
     On,
 }
 
+/// An SMMU, with or without somebody who watches its driver.
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    Alone(Smmu),
+    Watched(Box<Sanitizer>),
+}
+
+impl Part {
+    fn smmu(&self) -> &Smmu {
+        match self {
+            Self::Alone(smmu) => smmu,
+            Self::Watched(sanitizer) => sanitizer.smmu(),
+        }
+    }
+
+    fn smmu_mut(&mut self) -> &mut Smmu {
+        match self {
+            Self::Alone(smmu) => smmu,
+            Self::Watched(sanitizer) => sanitizer.smmu_mut(),
+        }
+    }
+}
+
 /// The hardware.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Board {
     control: Control,
     ram: Ram,
-    smmus: Vec<Smmu>,
+    smmus: Vec<Part>,
     behind: Vec<Behind>,
     allocator: Allocator,
     issued: Issued,
@@ -171,7 +196,7 @@ impl Board {
         let smmus = config
             .smmus
             .iter()
-            .map(|part| Smmu::with_caches(part.clone(), &config.caches))
+            .map(|part| Smmu::with_caches(part.clone(), &config.caches).map(Part::Alone))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             control,
@@ -195,7 +220,51 @@ impl Board {
 
     /// An SMMU.
     pub fn smmu(&self, smmu: SmmuId) -> &Smmu {
-        &self.smmus[smmu.0 as usize]
+        self.smmus[smmu.0 as usize].smmu()
+    }
+
+    /// An SMMU, for calls that no sanitizer watches.
+    pub fn smmu_mut(&mut self, smmu: SmmuId) -> &mut Smmu {
+        self.smmus[smmu.0 as usize].smmu_mut()
+    }
+
+    /// Number of SMMUs.
+    pub fn smmus(&self) -> u32 {
+        self.smmus.len() as u32
+    }
+
+    /// Puts a sanitizer before every SMMU; what caches hold already has no known origin.
+    ///
+    /// # Errors
+    /// [`CacheError`] if there can be no such shadow.
+    pub fn watch(&mut self, config: &SanitizerConfig) -> Result<(), CacheError> {
+        for part in &mut self.smmus {
+            let sanitizer = Sanitizer::new(part.smmu().clone(), config)?;
+            *part = Part::Watched(Box::new(sanitizer));
+        }
+        Ok(())
+    }
+
+    /// What the sanitizers have found since the last call, SMMU by SMMU.
+    pub fn take_findings(&mut self) -> Vec<(SmmuId, Finding)> {
+        let mut findings = Vec::new();
+        for (id, part) in (0..).map(SmmuId).zip(&mut self.smmus) {
+            if let Part::Watched(sanitizer) = part {
+                let found = sanitizer.take_findings();
+                findings.extend(found.into_iter().map(|finding| (id, finding)));
+            }
+        }
+        findings
+    }
+
+    /// An SMMU consumes a command of its queue.
+    pub fn step_command(&mut self, smmu: SmmuId) -> CommandStep {
+        let at = smmu.0 as usize;
+        let (port, behind) = (&mut self.ram.port(), &mut self.behind[at]);
+        match &mut self.smmus[at] {
+            Part::Alone(part) => part.step_command(port, behind),
+            Part::Watched(sanitizer) => sanitizer.step_command(port, behind),
+        }
     }
 
     /// Bytes the driver has allocated and not freed, in whole pages.
@@ -219,7 +288,28 @@ impl Board {
     /// A device's untranslated access, through the SMMU's caches.
     pub fn access(&mut self, smmu: SmmuId, transaction: &Transaction) -> Outcome {
         let at = smmu.0 as usize;
-        self.smmus[at].translate(&mut self.ram.port(), transaction, &mut ())
+        match &mut self.smmus[at] {
+            Part::Alone(part) => part.translate(&mut self.ram.port(), transaction, &mut ()),
+            Part::Watched(sanitizer) => {
+                sanitizer.translate(&mut self.ram.port(), transaction, &mut ())
+            }
+        }
+    }
+
+    /// The same with somebody who sees each access to memory, of which `aborts` are refused.
+    pub fn access_observed(
+        &mut self,
+        smmu: SmmuId,
+        transaction: &Transaction,
+        aborts: impl IntoIterator<Item = AbortRule>,
+        observer: &mut impl Observer,
+    ) -> Outcome {
+        let at = smmu.0 as usize;
+        let mut memory = AbortInjector::new(self.ram.port(), aborts);
+        match &mut self.smmus[at] {
+            Part::Alone(part) => part.translate(&mut memory, transaction, observer),
+            Part::Watched(sanitizer) => sanitizer.translate(&mut memory, transaction, observer),
+        }
     }
 
     /// Where a device with ATS reads: by its ATC if it holds the address, else by asking. `None`
@@ -245,7 +335,7 @@ impl Board {
             privileged: false,
             stu_log2: 12,
         };
-        let answer = self.smmus[at].ats_translate(&mut self.ram.port(), &request, &mut ());
+        let answer = self.smmus[at].smmu_mut().ats_translate(&mut self.ram.port(), &request, &mut ());
         let TranslationCompletion::Success(translation) = answer else {
             return None;
         };
@@ -270,16 +360,20 @@ impl Platform for Board {
     }
 
     fn mmio_read(&mut self, smmu: SmmuId, offset: u32, width: Width) -> u64 {
-        self.smmus[smmu.0 as usize].mmio_read(offset, width)
+        self.smmu(smmu).mmio_read(offset, width)
     }
 
     fn mmio_write(&mut self, smmu: SmmuId, offset: u32, width: Width, value: u64) {
-        self.smmus[smmu.0 as usize].mmio_write(offset, width, value);
+        self.smmu_mut(smmu).mmio_write(offset, width, value);
     }
 
     fn relax(&mut self, smmu: SmmuId) {
         let at = smmu.0 as usize;
-        self.smmus[at].run_until_idle(&mut self.ram.port(), &mut self.behind[at], COMMANDS);
+        let (port, behind) = (&mut self.ram.port(), &mut self.behind[at]);
+        match &mut self.smmus[at] {
+            Part::Alone(part) => part.run_until_idle(port, behind, COMMANDS),
+            Part::Watched(sanitizer) => sanitizer.run_until_idle(port, behind, COMMANDS),
+        };
     }
 
     fn alloc(&mut self, bytes: u64) -> Option<Pa> {

@@ -7,6 +7,7 @@ mod completions;
 mod decode;
 mod experiment;
 mod man;
+mod new;
 mod registers;
 mod regs;
 mod run;
@@ -49,6 +50,7 @@ struct Arguments {
 const AFTER_LONG_HELP: &str = "\
 Examples:
   smmu-sim run                                    a nested walk and a fault, explained
+  smmu-sim new my.toml && smmu-sim run my.toml    a scenario of your own
   smmu-sim walk --qmp vm.sock --sid 8 ffff0000    a translation of a QEMU that runs
   smmu-sim decode event < dmesg.txt               the faults in a kernel log
   smmu-sim completions bash > /etc/bash_completion.d/smmu-sim
@@ -72,8 +74,10 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the main job: a nested translation step by step, then a fault
+    /// Run scenario files like tests; without one, show the main job: a nested translation
     Run(run::Run),
+    /// Write a scenario file to start from
+    New(new::New),
     /// Translate transactions through a snapshot, an image, a core or a QEMU that runs
     Walk(walk::Walk),
     /// Show an SMMU's registers, in a form that walk reads
@@ -171,6 +175,7 @@ pub fn main() -> ExitCode {
 fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Verdict, Failure> {
     match command {
         Command::Run(run) => run.execute(format, out),
+        Command::New(new) => new.execute(out),
         Command::Walk(walk) => walk.execute(format, out),
         Command::Registers(registers) => registers.execute(format, out),
         Command::Regs(regs) => regs.execute(format, out),

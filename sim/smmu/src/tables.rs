@@ -4,7 +4,7 @@
 mod page_table;
 mod structures;
 
-pub use page_table::{Geometry, MapError, PageTable};
+pub use page_table::{Geometry, Leaf, MapError, PageTable};
 pub use structures::{CdBuilder, LinearStreamTable, SteBuilder};
 
 use crate::addr::Pa;

@@ -63,6 +63,20 @@ pub enum MapError {
     /// A block or page is already there.
     #[error("{0:#x} is already mapped")]
     Occupied(u64),
+    /// There is no block or page.
+    #[error("{0:#x} is not mapped")]
+    NotMapped(u64),
+}
+
+/// A block or page descriptor where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// Address of the descriptor, as the table's memory is addressed.
+    pub at: u64,
+    /// The descriptor.
+    pub descriptor: u64,
+    /// log2 of the bytes it maps.
+    pub span_log2: u32,
 }
 
 /// A page table under construction.
@@ -172,6 +186,81 @@ impl PageTable {
             .map_err(|_| MapError::NotInMemory(at))
     }
 
+    /// The block or page that maps `input`.
+    ///
+    /// # Errors
+    /// [`MapError::NotMapped`], [`MapError::OutOfRange`], [`MapError::NotInMemory`].
+    pub fn leaf(&self, memory: &mut impl TableMemory, input: u64) -> Result<Leaf, MapError> {
+        let Geometry {
+            granule_log2,
+            input_bits,
+            start_level,
+            ..
+        } = self.geometry;
+        if input >> input_bits != 0 {
+            return Err(MapError::OutOfRange(input));
+        }
+        let mut table = self.root;
+        for level in start_level..=3 {
+            let at = self.entry(table, input, level);
+            let descriptor = memory.get(at).map_err(|_| MapError::NotInMemory(at))?;
+            let is_leaf = match descriptor & 3 {
+                VALID_TABLE_OR_PAGE => level == 3,
+                VALID_BLOCK if level < 3 => true,
+                _ => return Err(MapError::NotMapped(input)),
+            };
+            if is_leaf {
+                let span_log2 = self.geometry.lsb(level);
+                return Ok(Leaf {
+                    at,
+                    descriptor,
+                    span_log2,
+                });
+            }
+            table = self.decode(descriptor, granule_log2);
+        }
+        Err(MapError::NotMapped(input))
+    }
+
+    /// Clears the block or page that maps `input`; what it was. Tables on the way stay.
+    ///
+    /// # Errors
+    /// As [`leaf`](Self::leaf).
+    pub fn unmap(&mut self, memory: &mut impl TableMemory, input: u64) -> Result<Leaf, MapError> {
+        let leaf = self.leaf(memory, input)?;
+        memory
+            .set(leaf.at, 0)
+            .map_err(|_| MapError::NotInMemory(leaf.at))?;
+        Ok(leaf)
+    }
+
+    /// Overwrites the block or page that maps `input` with another output address and other
+    /// attributes, without a moment in which it is invalid; what it was.
+    ///
+    /// # Errors
+    /// As [`leaf`](Self::leaf), and [`MapError::Shape`] if `output` is not aligned to it.
+    pub fn rewrite(
+        &mut self,
+        memory: &mut impl TableMemory,
+        input: u64,
+        output: u64,
+        attributes: u64,
+    ) -> Result<Leaf, MapError> {
+        let leaf = self.leaf(memory, input)?;
+        if output & ((1 << leaf.span_log2) - 1) != 0 {
+            return Err(MapError::Shape {
+                input,
+                output,
+                span_log2: leaf.span_log2,
+            });
+        }
+        let descriptor = self.encode(output) | attributes | leaf.descriptor & 3;
+        memory
+            .set(leaf.at, descriptor)
+            .map_err(|_| MapError::NotInMemory(leaf.at))?;
+        Ok(leaf)
+    }
+
     /// Address of the descriptor for `input` at `level` in the table at `table`.
     fn entry(&self, table: u64, input: u64, level: i32) -> u64 {
         let bits = if level == self.geometry.start_level {
@@ -228,5 +317,32 @@ mod tests {
             table.map(&mut memory, &mut frames, 0x2000, 0x800, 12, 0),
             Err(MapError::Shape { .. })
         ));
+    }
+
+    #[test]
+    fn a_leaf_is_found_rewritten_and_cleared_where_it_was_put() {
+        let ram = Ram::sparse();
+        let mut memory = Physical(ram.port());
+        let mut frames = Bump::new(0x1000, 0x10_0000);
+        let mut table = PageTable::new(Geometry::stage1(12, 48), &mut frames).unwrap();
+        let mut map = |table: &mut PageTable, input, output, span| {
+            table.map(&mut memory, &mut frames, input, output, span, 1 << 10)
+        };
+        map(&mut table, 0x20_0000, 0x4000_0000, 21).unwrap();
+        map(&mut table, 0x1000, 0x5000, 12).unwrap();
+        let mut memory = Physical(ram.port());
+        let block = table.leaf(&mut memory, 0x3f_ffff).unwrap();
+        assert_eq!((block.descriptor, block.span_log2), (0x4000_0401, 21));
+        let page = table.rewrite(&mut memory, 0x1000, 0x7000, 1 << 7).unwrap();
+        assert_eq!((page.descriptor, page.span_log2), (0x5403, 12));
+        assert_eq!(memory.get(page.at), Ok(0x7083));
+        assert!(matches!(
+            table.rewrite(&mut memory, 0x20_0000, 0x1000, 0),
+            Err(MapError::Shape { .. })
+        ));
+        table.unmap(&mut memory, 0x1abc).unwrap();
+        let gone = Err(MapError::NotMapped(0x1000));
+        assert_eq!(table.leaf(&mut memory, 0x1000), gone);
+        assert_eq!(memory.get(page.at), Ok(0));
     }
 }

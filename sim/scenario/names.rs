@@ -1,0 +1,96 @@
+//! Names a scenario uses, and what is said when there is no such thing.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use smmu::spec::{Field, Layout};
+
+use super::source::{Diagnostic, Located, Number, Span};
+use crate::suggest;
+
+/// Fields of a structure by name.
+pub(super) type Fields = BTreeMap<String, Located<Number>>;
+
+/// Checks that `name` is one of `known` things of a kind.
+pub(super) fn known<'a>(
+    kind: &str,
+    name: &Located<String>,
+    known: impl Iterator<Item = &'a str>,
+) -> Result<(), Diagnostic> {
+    chosen(kind, name, name.span(), known).map(drop)
+}
+
+/// The one of `known` that `name` is.
+pub(super) fn chosen<'a>(
+    kind: &str,
+    name: &str,
+    span: Span,
+    known: impl Iterator<Item = &'a str>,
+) -> Result<&'a str, Diagnostic> {
+    let all: Vec<&str> = known.collect();
+    if let Some(found) = all.iter().find(|known| **known == name) {
+        return Ok(found);
+    }
+    let diagnostic = Diagnostic::new(format!("there is no {kind} {name:?}"), span, "unknown");
+    let nearest = suggest::nearest_of(name, all.iter().copied());
+    Err(match nearest {
+        Some(nearest) => diagnostic.help(format!("did you mean {nearest:?}?")),
+        None if all.is_empty() => diagnostic.help("the file declares none"),
+        None if all.len() <= 40 => diagnostic.help(format!("known are {}", all.join(", "))),
+        None => diagnostic,
+    })
+}
+
+/// The field of a structure, if the value fits it.
+pub(super) fn field<'a>(
+    layout: &'a Layout,
+    name: &str,
+    value: &Located<Number>,
+) -> Result<&'a Field, Diagnostic> {
+    let names = layout.fields.iter().map(|field| field.name);
+    let kind = format!("field of {} called", layout.structure);
+    chosen(&kind, name, value.span(), names)?;
+    let field = layout.fields.iter().find(|field| field.name == name);
+    let field = field.expect("it is known");
+    let bits = field.msb - field.lsb + 1;
+    if bits < 64 && value.0 >> bits != 0 {
+        let message = format!("{:#x} does not fit {name}", value.0);
+        return Err(Diagnostic::new(message, value.span(), format!("{bits} bits")));
+    }
+    Ok(field)
+}
+
+/// A number within bounds.
+pub(super) fn within(
+    given: Option<&Located<Number>>,
+    default: u64,
+    bounds: RangeInclusive<u64>,
+) -> Result<u64, Diagnostic> {
+    let Some(given) = given else {
+        return Ok(default);
+    };
+    if bounds.contains(&given.0) {
+        return Ok(given.0);
+    }
+    let label = format!("expected {} to {}", bounds.start(), bounds.end());
+    Err(Diagnostic::new(
+        format!("{} is out of range", given.0),
+        given.span(),
+        label,
+    ))
+}
+
+/// Checks that no two things have one name.
+pub(super) fn distinct<'a>(
+    kind: &str,
+    names: impl Iterator<Item = &'a Located<String>>,
+) -> Result<(), Diagnostic> {
+    let mut seen: BTreeMap<&str, Span> = BTreeMap::new();
+    for name in names {
+        if let Some(first) = seen.insert(name.as_str(), name.span()) {
+            let message = format!("two {kind}s are called {:?}", &**name);
+            return Err(Diagnostic::new(message, name.span(), "the second").and(first, "the first"));
+        }
+    }
+    Ok(())
+}

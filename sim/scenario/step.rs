@@ -1,0 +1,422 @@
+//! Steps: what is done, what is to fail, what is expected.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::file::MapEntry;
+use super::source::{Located, Number, Span};
+
+/// A step: one thing that is done, or nothing to have a look.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Step {
+    /// What happens, in a sentence.
+    pub say: Option<String>,
+    /// A device's access.
+    pub dma: Option<Located<Dma>>,
+    /// Tables are filled, as by software that forgets no store and no TLB.
+    pub map: Option<Located<Map>>,
+    /// Mappings are cleared, without an invalidation.
+    pub unmap: Option<Located<Unmap>>,
+    /// A mapping is overwritten in one store, without an invalidation.
+    pub rewrite: Option<Located<Rewrite>>,
+    /// Fields of an STE are changed in memory. Machines without Linux.
+    pub ste: Option<Located<ChangeSte>>,
+    /// Fields of a CD are changed in memory. Machines without Linux.
+    pub cd: Option<Located<ChangeCd>>,
+    /// A register is written, or read. Machines without Linux.
+    pub register: Option<Located<Register>>,
+    /// A command is put into the queue and consumed. Machines without Linux.
+    pub command: Option<Located<QueuedCommand>>,
+    /// A group joins a container: GROUP_SET_CONTAINER, and SET_IOMMU for the first. Linux.
+    pub attach: Option<Located<Attach>>,
+    /// A group leaves its container: GROUP_UNSET_CONTAINER. Linux.
+    pub detach: Option<Located<DeviceName>>,
+    /// A device is unplugged. Linux.
+    pub remove: Option<Located<DeviceName>>,
+    /// MAP_DMA. Linux.
+    pub map_dma: Option<Located<MapDma>>,
+    /// UNMAP_DMA. Linux.
+    pub unmap_dma: Option<Located<UnmapDma>>,
+    /// SET_PASID_TABLE with flag SET. Linux with the series.
+    pub set_pasid_table: Option<Located<SetPasidTable>>,
+    /// SET_PASID_TABLE with flag UNSET. Linux with the series.
+    pub unset_pasid_table: Option<Located<ContainerName>>,
+    /// What is to fail in this step.
+    pub fail: Option<Located<Fail>>,
+    /// What must come of it.
+    pub expect: Option<Located<Expect>>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Operation<'a> {
+    Look,
+    Dma(&'a Dma),
+    Map(&'a Map),
+    Unmap(&'a Unmap),
+    Rewrite(&'a Rewrite),
+    Ste(&'a ChangeSte),
+    Cd(&'a ChangeCd),
+    Register(&'a Register),
+    Command(&'a QueuedCommand),
+    Attach(&'a Attach),
+    Detach(&'a DeviceName),
+    Remove(&'a DeviceName),
+    MapDma(&'a MapDma),
+    UnmapDma(&'a UnmapDma),
+    SetPasidTable(&'a SetPasidTable),
+    UnsetPasidTable(&'a ContainerName),
+}
+
+/// Which machines have an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Home {
+    Any,
+    Bare,
+    Linux,
+}
+
+/// An operation with its key and where it is written.
+#[derive(Debug, Clone)]
+pub(super) struct Written<'a> {
+    pub(super) key: &'static str,
+    pub(super) home: Home,
+    pub(super) span: Span,
+    pub(super) operation: Operation<'a>,
+}
+
+macro_rules! operations {
+    ($step:expr, [$($field:ident $key:literal $variant:ident $home:ident),* $(,)?]) => {{
+        let mut written = Vec::new();
+        $(if let Some(operation) = &$step.$field {
+            written.push(Written {
+                key: $key,
+                home: Home::$home,
+                span: operation.span(),
+                operation: Operation::$variant(operation),
+            });
+        })*
+        written
+    }};
+}
+
+impl Step {
+    /// Everything it is told to do; more than one is a mistake.
+    pub(super) fn operations(&self) -> Vec<Written<'_>> {
+        operations!(self, [
+            dma "dma" Dma Any,
+            map "map" Map Any,
+            unmap "unmap" Unmap Any,
+            rewrite "rewrite" Rewrite Any,
+            ste "ste" Ste Bare,
+            cd "cd" Cd Bare,
+            register "register" Register Bare,
+            command "command" Command Bare,
+            attach "attach" Attach Linux,
+            detach "detach" Detach Linux,
+            remove "remove" Remove Linux,
+            map_dma "map-dma" MapDma Linux,
+            unmap_dma "unmap-dma" UnmapDma Linux,
+            set_pasid_table "set-pasid-table" SetPasidTable Linux,
+            unset_pasid_table "unset-pasid-table" UnsetPasidTable Linux,
+        ])
+    }
+}
+
+/// A device's access.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dma {
+    /// StreamID, on machines without Linux.
+    pub stream: Option<Located<Number>>,
+    /// The device, on machines with Linux.
+    pub device: Option<Located<String>>,
+    /// SubstreamID (PASID).
+    pub substream: Option<Located<Number>>,
+    /// Input address.
+    pub address: Located<Number>,
+    /// What it does. By default it reads.
+    #[serde(default)]
+    pub access: DmaAccess,
+    /// Whether it is privileged.
+    #[serde(default)]
+    pub privileged: bool,
+}
+
+/// What an access does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DmaAccess {
+    /// Reads data.
+    #[default]
+    Read,
+    /// Writes data.
+    Write,
+    /// Reads, changes and writes.
+    Atomic,
+    /// Fetches an instruction.
+    Execute,
+}
+
+/// Tables are filled.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Map {
+    /// Name of a stage1 or stage2.
+    pub table: Located<String>,
+    /// What is mapped.
+    pub entry: Located<MapEntry>,
+}
+
+/// Mappings are cleared.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unmap {
+    /// Name of a stage1 or stage2.
+    pub table: Located<String>,
+    /// First input address.
+    pub from: Located<Number>,
+    /// Bytes. By default what the block or page there maps.
+    pub size: Option<Located<Number>>,
+}
+
+/// A mapping is overwritten.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// Name of a stage1 or stage2.
+    pub table: Located<String>,
+    /// What it maps from now on; of the size it has.
+    pub entry: Located<MapEntry>,
+}
+
+/// Fields of an STE.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSte {
+    /// Whose.
+    pub stream: Located<Number>,
+    /// New values by the fields' architectural names.
+    pub set: BTreeMap<String, Located<Number>>,
+}
+
+/// Fields of a CD.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCd {
+    /// The stage 1 it belongs to.
+    pub stage1: Located<String>,
+    /// New values by the fields' architectural names.
+    pub set: BTreeMap<String, Located<Number>>,
+}
+
+/// A register access.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Register {
+    /// Its name.
+    pub name: Located<String>,
+    /// What is written; it is read otherwise.
+    pub write: Option<Located<Number>>,
+    /// Number of the SMMU. By default 0.
+    pub smmu: Option<Located<Number>>,
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueuedCommand {
+    /// Its name, with or without CMD_.
+    pub name: Located<String>,
+    /// Its fields by their architectural names; those left out are 0.
+    #[serde(default)]
+    pub fields: BTreeMap<String, Located<Number>>,
+    /// Number of the SMMU. By default 0.
+    pub smmu: Option<Located<Number>>,
+}
+
+/// A group joins a container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attach {
+    /// A device of the group.
+    pub device: Located<String>,
+    /// The container.
+    pub container: Located<String>,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceName {
+    /// Its name.
+    pub device: Located<String>,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerName {
+    /// Its name.
+    pub container: Located<String>,
+}
+
+/// MAP_DMA.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MapDma {
+    /// The container.
+    pub container: Located<String>,
+    /// Address for devices. By default where the guest sees the memory.
+    pub iova: Option<Located<Number>>,
+    /// Which memory: the address at which the guest sees it. By default all of it.
+    pub guest: Option<Located<Number>>,
+    /// Bytes. By default up to the end of the guest's memory.
+    pub size: Option<Located<Number>>,
+    /// What devices may do. By default read and write.
+    #[serde(default)]
+    pub access: super::file::Access,
+}
+
+/// UNMAP_DMA.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnmapDma {
+    /// The container.
+    pub container: Located<String>,
+    /// Address for devices.
+    pub iova: Located<Number>,
+    /// Bytes.
+    pub size: Located<Number>,
+}
+
+/// SET_PASID_TABLE.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPasidTable {
+    /// The container.
+    pub container: Located<String>,
+    /// A stage1, whose context descriptor is the table.
+    pub table: Option<Located<String>>,
+    /// What is asked for instead of a table.
+    pub config: Option<Located<PasidTableConfig>>,
+}
+
+/// What SET_PASID_TABLE asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PasidTableConfig {
+    /// Stage 1 is bypassed.
+    Bypass,
+    /// Every transaction is aborted.
+    Abort,
+}
+
+/// What is to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fail {
+    /// Linux: the first step of this name, such as iommu:copy_from_user.
+    pub step: Option<Located<String>>,
+    /// Linux: which of the steps of that name, or of all, counted from 1.
+    pub nth: Option<Located<Number>>,
+    /// Linux: with which error. By default the step's own.
+    pub errno: Option<Located<String>>,
+    /// Without Linux: a DMA's access to memory at this physical address is aborted.
+    pub address: Option<Located<Number>>,
+}
+
+/// What must come of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Expect {
+    /// Physical address that an access reaches.
+    pub pa: Option<Located<Number>>,
+    /// Linux: address at which the guest sees what an access reaches.
+    pub guest: Option<Located<Number>>,
+    /// What becomes of an access, or of the stalled one that a command resolves.
+    pub outcome: Option<Located<OutcomeName>>,
+    /// Name of the event that is recorded, or none.
+    pub event: Option<Located<String>>,
+    /// Fields of its record, by their architectural names.
+    #[serde(default)]
+    pub event_fields: BTreeMap<String, Located<Number>>,
+    /// Accesses to memory that a DMA takes: structures, descriptors, and updates of them.
+    pub accesses: Option<Located<Number>>,
+    /// Error of a system call, or "none".
+    pub errno: Option<Located<String>>,
+    /// Linux: name of the step that failed.
+    pub failed_step: Option<Located<String>>,
+    /// Value of a register that was read.
+    pub value: Option<Located<Number>>,
+    /// Commands consumed in the step, in order.
+    pub commands: Option<Located<Vec<String>>>,
+    /// Error at which the command queue stopped: CERROR_ILL, CERROR_ABT, CERROR_ATC_INV_SYNC, or none.
+    pub command_error: Option<Located<String>>,
+    /// Cache entries that commands of the step removed.
+    pub removed: Option<Located<Number>>,
+    /// What the sanitizer finds in the step, by name.
+    pub findings: Option<Located<Vec<String>>>,
+    /// Whether tables, domains and books are as before the step. Without Linux: all of memory.
+    pub unchanged: Option<Located<bool>>,
+    /// What STEs in memory say, by device or StreamID: invalid, abort, bypass, stage 1, stage 2,
+    /// stage 1 and 2; for a table of the guest its name.
+    #[serde(default)]
+    pub streams: BTreeMap<String, Located<String>>,
+    /// Linux: domains of containers, newest first, each with the devices that are in it.
+    #[serde(default)]
+    pub domains: BTreeMap<String, Located<Vec<Vec<String>>>>,
+    /// Linux: number of mappings of containers.
+    #[serde(default)]
+    pub mappings: BTreeMap<String, Located<Number>>,
+    /// Numbers to be looked up in the machine.
+    #[serde(default)]
+    pub counters: BTreeMap<Counter, Located<Number>>,
+}
+
+/// What becomes of an access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutcomeName {
+    /// It goes on to memory.
+    Translated,
+    /// The device sees an abort.
+    Aborted,
+    /// The device reads zeroes; its writes go nowhere.
+    RazWi,
+    /// It waits for CMD_RESUME.
+    Stalled,
+    /// It would have to wait, and there is no room.
+    Refused,
+    /// A hint that nothing came of.
+    Dropped,
+}
+
+/// A number to be looked up.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counter {
+    /// Translations that the caches of all SMMUs hold.
+    CachedTranslations,
+    /// Configurations that the caches of all SMMUs hold.
+    CachedConfigurations,
+    /// Transactions that wait.
+    Stalled,
+    /// Linux: pages pinned.
+    PinnedPages,
+    /// Linux: pages charged to the process.
+    LockedPages,
+    /// Linux: VMIDs in use, over all SMMUs.
+    Vmids,
+    /// Linux: ASIDs in use.
+    Asids,
+    /// Linux: domains.
+    Domains,
+    /// Linux: bytes of tables and queues.
+    TableBytes,
+}
