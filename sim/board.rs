@@ -335,7 +335,10 @@ impl Board {
             privileged: false,
             stu_log2: 12,
         };
-        let answer = self.smmus[at].smmu_mut().ats_translate(&mut self.ram.port(), &request, &mut ());
+        let answer =
+            self.smmus[at]
+                .smmu_mut()
+                .ats_translate(&mut self.ram.port(), &request, &mut ());
         let TranslationCompletion::Success(translation) = answer else {
             return None;
         };

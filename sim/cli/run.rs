@@ -126,7 +126,11 @@ fn show(
         0 => format!("{} expectations", report.expectations()),
         unmet => format!("{unmet} not as expected"),
     };
-    writeln!(out, "{style}{word:<6}{style:#} {path}: {} steps, {counted}", report.steps.len())?;
+    writeln!(
+        out,
+        "{style}{word:<6}{style:#} {path}: {} steps, {counted}",
+        report.steps.len()
+    )?;
     for message in report.steps.iter().flat_map(|step| &step.messages) {
         writeln!(out, "\n{message}\n")?;
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use arm_smmu_v3::{Platform, SmmuId};
 use iommu_core::{Control, Kernel, Semantics};
+use smmu::CommandStep;
 use smmu::ids::StreamId;
 use smmu::regfile::{Width, register_names, register_offset, register_width};
 use smmu::spec::attrs::Ps;
 use smmu::spec::cmd::{CmdOp, layout_of};
 use smmu::spec::ste::Ste;
 use smmu::tables::{Bump, FrameSource, LinearStreamTable, SteBuilder};
-use smmu::CommandStep;
 
 use super::file::{ScenarioFile, SmmuSection, StreamSection};
 use super::machine::{Seen, board_config, memory_regions};
@@ -105,8 +105,7 @@ impl Bare {
             None => 0..0,
         };
         let no_room = |error| failed(error, nowhere());
-        let streams =
-            LinearStreamTable::new(stream_bits, &mut self.frames).map_err(no_room)?;
+        let streams = LinearStreamTable::new(stream_bits, &mut self.frames).map_err(no_room)?;
         let mut queue = || {
             let frames = self.frames.take(QUEUE_LOG2 as u32 + 5);
             frames.ok_or_else(|| no_room(smmu::tables::MapError::NoFrames))
@@ -224,7 +223,10 @@ impl Bare {
     }
 
     /// The SMMU of a stream, which need not have an STE of its own.
-    pub(super) fn smmu_of(&self, stream: &Located<Number>) -> Result<(SmmuId, StreamId), Diagnostic> {
+    pub(super) fn smmu_of(
+        &self,
+        stream: &Located<Number>,
+    ) -> Result<(SmmuId, StreamId), Diagnostic> {
         let id = names::within(Some(stream), 0, 0..=u64::from(u32::MAX))? as u32;
         let smmu = self.streams.get(&id).copied().unwrap_or(SmmuId(0));
         Ok((smmu, StreamId::new(id)))
@@ -299,8 +301,10 @@ impl Bare {
         let positions = 2 * wrap - 1;
         if (prod ^ cons) & positions == wrap {
             let message = "the command queue is full";
-            return Err(Diagnostic::new(message, command.name.span(), "no room for this")
-                .help("the SMMU consumes nothing: is CR0.CMDQEN set, GERROR acknowledged?"));
+            return Err(
+                Diagnostic::new(message, command.name.span(), "no room for this")
+                    .help("the SMMU consumes nothing: is CR0.CMDQEN set, GERROR acknowledged?"),
+            );
         }
         let at = self.structures[smmu.0 as usize].commands + (prod & (wrap - 1)) * 16;
         let pa = smmu::addr::Pa::new(at);
@@ -314,8 +318,8 @@ impl Bare {
     fn consume(&mut self, smmu: SmmuId, seen: &mut Seen) {
         for _ in 0..COMMANDS_MAX {
             let cons = self.read(smmu, "CMDQ_CONS");
-            let at = self.structures[smmu.0 as usize].commands
-                + (cons & ((1 << QUEUE_LOG2) - 1)) * 16;
+            let at =
+                self.structures[smmu.0 as usize].commands + (cons & ((1 << QUEUE_LOG2) - 1)) * 16;
             let [word] = read_words(self.board.ram(), at);
             match self.board.step_command(smmu) {
                 CommandStep::Consumed { removed, .. } => {
@@ -340,7 +344,9 @@ impl Bare {
 /// A register's name, as the model has it.
 fn register(name: &str, span: super::source::Span) -> Result<&'static str, Diagnostic> {
     let known = names::chosen("register", name, span, register_names())?;
-    Ok(register_names().find(|other| *other == known).expect("it is known"))
+    Ok(register_names()
+        .find(|other| *other == known)
+        .expect("it is known"))
 }
 
 /// The command's words.
@@ -351,13 +357,21 @@ fn encode(command: &QueuedCommand) -> Result<[u64; 2], Diagnostic> {
         .collect();
     let names = all.iter().map(|(_, name)| *name);
     let chosen = names::chosen("command", name, command.name.span(), names)?;
-    let op = all.iter().find(|(_, name)| *name == chosen).expect("it is known").0;
+    let op = all
+        .iter()
+        .find(|(_, name)| *name == chosen)
+        .expect("it is known")
+        .0;
     let mut words = [u64::from(op.0), 0];
     if let Some(layout) = layout_of(op) {
         set_fields(layout, &mut words, &command.fields)?;
     } else if let Some(field) = command.fields.values().next() {
         let message = format!("{chosen} has no fields here");
-        return Err(Diagnostic::new(message, field.span(), "not of this command"));
+        return Err(Diagnostic::new(
+            message,
+            field.span(),
+            "not of this command",
+        ));
     }
     Ok(words)
 }

@@ -1,9 +1,11 @@
 //! Whether what came of a step is what was expected.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use smmu::fault::Fault;
 use smmu::spec::event::{Event, EventId};
+use smmu::spec::ste::Ste;
 use smmu::transaction::Response;
 use smmu::{CommandError, Outcome};
 
@@ -69,14 +71,16 @@ impl Judge<'_> {
         }
         let event = outcome.and_then(Outcome::event);
         if let Some(expected) = &expect.event {
-            let known = (0..=u8::MAX).filter_map(|id| EventId(id).name()).chain(["none"]);
+            let known = (0..=u8::MAX)
+                .filter_map(|id| EventId(id).name())
+                .chain(["none"]);
             names::known("event", expected, known)?;
             let found = event.map_or("none", event_name);
             self.check("event", expected.span(), found == expected.as_str(), found);
         }
         for (name, expected) in &expect.event_fields {
-            let field = names::field(&Event::LAYOUT, name, expected)?;
-            let found = event.map(|event| (field.read)(&event.words()));
+            let (field, _) = names::field(&Event::LAYOUT, name, expected)?;
+            let found = event.map(|event| names::value_of(field, &event.words()));
             let text = found.map_or_else(|| "no event".to_owned(), hex);
             let key = format!("event-fields.{name}");
             self.check(key, expected.span(), found == Some(expected.0), text);
@@ -103,7 +107,12 @@ impl Judge<'_> {
         }
         if let Some(expected) = &expect.failed_step {
             let found = self.seen.failed_step.unwrap_or("none");
-            self.check("failed-step", expected.span(), found == expected.as_str(), found);
+            self.check(
+                "failed-step",
+                expected.span(),
+                found == expected.as_str(),
+                found,
+            );
         }
         self.number("value", expect.value.as_ref(), self.seen.value);
         Ok(())
@@ -153,6 +162,17 @@ impl Judge<'_> {
             let met = found == expected.as_str();
             self.check(format!("streams.{name}"), expected.span(), met, found);
         }
+        for (name, fields) in &expect.ste {
+            for (field, expected) in fields {
+                let known = state.stes.keys().map(String::as_str);
+                let key = normal(name);
+                names::chosen("device or stream", &key, expected.span(), known)?;
+                let (field, _) = names::field(&Ste::LAYOUT, field, expected)?;
+                let found = names::value_of(field, &state.stes[&key]);
+                let key = format!("ste.{name}.{}", field.name);
+                self.number(&key, Some(expected), Some(found));
+            }
+        }
         for (name, expected) in &expect.domains {
             let known = state.domains.keys().map(String::as_str);
             names::chosen("container", name, expected.span(), known)?;
@@ -171,7 +191,11 @@ impl Judge<'_> {
             let found = state.counters.get(counter).copied();
             if found.is_none() {
                 let message = "only Linux keeps these books";
-                return Err(Diagnostic::new(message, expected.span(), "not on this machine"));
+                return Err(Diagnostic::new(
+                    message,
+                    expected.span(),
+                    "not on this machine",
+                ));
             }
             let key = format!("counters.{}", counter_name(*counter));
             self.number(&key, Some(expected), found);
@@ -183,7 +207,9 @@ impl Judge<'_> {
     fn surprises(&mut self, step: &Located<Step>) {
         let expect = step.expect.as_deref();
         let spans = step.operations();
-        let span = spans.first().map_or_else(|| step.span(), |w| w.span.clone());
+        let span = spans
+            .first()
+            .map_or_else(|| step.span(), |w| w.span.clone());
         let expects = |has: fn(&Expect) -> bool| expect.is_some_and(has);
         if let Some(Err(errno)) = self.seen.result
             && !expects(|expect| expect.errno.is_some())
@@ -222,7 +248,12 @@ pub(super) fn judge(
         judge.state(expect, &after.state())?;
         if let Some(expected) = &expect.unchanged {
             let unchanged = after.is_as(before);
-            judge.check("unchanged", expected.span(), unchanged == **expected, unchanged);
+            judge.check(
+                "unchanged",
+                expected.span(),
+                unchanged == **expected,
+                unchanged,
+            );
         }
     }
     judge.surprises(step);
@@ -271,6 +302,7 @@ impl Expect {
         single.into_iter().filter(|is| *is).count()
             + self.event_fields.len()
             + self.streams.len()
+            + self.ste.values().map(BTreeMap::len).sum::<usize>()
             + self.domains.len()
             + self.mappings.len()
             + self.counters.len()

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{LaterGroup, NestingType, PasidPolicy};
-use iommu_core::uapi::{PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig};
+use iommu_core::uapi::{
+    CacheInvalidateInfo, InvalidateScope, PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig,
+};
 use iommu_core::{
     Control, CoreConfig, DeviceConfig, DeviceId, Errno, FaultMode, GroupId, Grouping, IommuCore,
     IommuOps,
@@ -14,16 +16,16 @@ use smmu::ids::StreamId;
 use smmu::spec::attrs::SteConfig;
 use smmu::spec::ste::Ste;
 use smmu::tables::Bump;
-use vfio_type1::api::{IommuType, Mapping, Rights};
+use vfio_type1::api::{IommuType, Mapping, Rights, pasid_table_bytes};
 use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Type1, Vfio};
 
 use super::file::{Access, BridgeKind, IommuKind, LinuxSection, Policy, ScenarioFile};
 use super::machine::{Seen, board, board_config};
 use super::names;
-use super::source::{Diagnostic, Located};
+use super::source::{Diagnostic, Located, Number};
 use super::step::{
-    Attach, ContainerName, DeviceName, Fail, MapDma, Operation, PasidTableConfig as Asked,
-    SetPasidTable, UnmapDma,
+    Attach, CacheInvalidate, DeviceName, Fail, InvalidateScope as Scope, MapDma, Operation,
+    PasidTableConfig as Asked, SetPasidTable, UnmapDma,
 };
 use super::tables::{PAGE, Space, Tables, read_words};
 use crate::board::{Board, BoardConfig, CommandLog};
@@ -184,16 +186,25 @@ impl Linux {
         let names = self.devices.iter().map(|device| device.name.as_str());
         names::known("device", name, names)?;
         let mut devices = self.devices.iter();
-        Ok(devices.find(|device| device.name == **name).expect("it is known"))
+        Ok(devices
+            .find(|device| device.name == **name)
+            .expect("it is known"))
     }
 
     fn container(&self, name: &Located<String>) -> Result<i32, Diagnostic> {
-        names::known("container", name, self.containers.keys().map(String::as_str))?;
+        names::known(
+            "container",
+            name,
+            self.containers.keys().map(String::as_str),
+        )?;
         Ok(self.containers[name.as_str()])
     }
 
     /// The SMMU and stream of a device.
-    pub(super) fn stream_of(&self, name: &Located<String>) -> Result<(SmmuId, StreamId), Diagnostic> {
+    pub(super) fn stream_of(
+        &self,
+        name: &Located<String>,
+    ) -> Result<(SmmuId, StreamId), Diagnostic> {
         let device = self.device(name)?;
         Ok((device.smmu, device.stream))
     }
@@ -231,7 +242,14 @@ impl Linux {
         let mut rehearsal = self.clone();
         rehearsal.fail(FaultMode::Count);
         let _as_it_is = rehearsal.perform(operation)?;
-        let steps = rehearsal.vfio.core().ops().control().faults.steps().to_vec();
+        let steps = rehearsal
+            .vfio
+            .core()
+            .ops()
+            .control()
+            .faults
+            .steps()
+            .to_vec();
         let errno = match &fail.errno {
             None => None,
             Some(name) => Some(errno(name)?),
@@ -266,8 +284,35 @@ impl Linux {
             Operation::Remove(device) => self.remove(device),
             Operation::MapDma(map) => self.map(map),
             Operation::UnmapDma(unmap) => self.unmap(unmap),
-            Operation::SetPasidTable(set) => self.set_pasid_table(set),
-            Operation::UnsetPasidTable(unset) => self.unset_pasid_table(unset),
+            Operation::SetPasidTable(set) => {
+                let container = self.container(&set.container)?;
+                let bytes = self.pasid_table_bytes(set)?;
+                let mut caller = self.vfio.caller(self.pid);
+                Ok(bytes.and_then(|bytes| caller.set_pasid_table_raw(container, bytes)))
+            }
+            Operation::UnsetPasidTable(unset) => {
+                let container = self.container(&unset.container)?;
+                Ok(self.vfio.caller(self.pid).unset_pasid_table(container))
+            }
+            Operation::CacheInvalidate(invalidate) => {
+                let container = self.container(&invalidate.container)?;
+                let info = invalidation(invalidate)?;
+                Ok(self
+                    .vfio
+                    .caller(self.pid)
+                    .cache_invalidate(container, &info))
+            }
+            Operation::BindMsi(bind) => {
+                let container = self.container(&bind.container)?;
+                let (iova, guest) = (bind.iova.0, bind.guest.0);
+                let mut caller = self.vfio.caller(self.pid);
+                Ok(caller.bind_msi(container, iova, guest, PAGE))
+            }
+            Operation::UnbindMsi(unbind) => {
+                let container = self.container(&unbind.container)?;
+                let iova = unbind.iova.0;
+                Ok(self.vfio.caller(self.pid).unbind_msi(container, iova))
+            }
             _ => Ok(Ok(())),
         }
     }
@@ -335,7 +380,10 @@ impl Linux {
         let offset = guest.wrapping_sub(base);
         if offset >= bytes {
             let message = format!("{guest:#x} is not in the guest's memory");
-            let span = map.guest.as_ref().map_or_else(|| map.container.span(), Located::span);
+            let span = map
+                .guest
+                .as_ref()
+                .map_or_else(|| map.container.span(), Located::span);
             let label = format!("expected {base:#x} to {:#x}", base + bytes - 1);
             return Err(Diagnostic::new(message, span, label));
         }
@@ -363,45 +411,47 @@ impl Linux {
         Ok(result.map(drop))
     }
 
-    fn set_pasid_table(&mut self, set: &SetPasidTable) -> Called {
-        let container = self.container(&set.container)?;
+    /// What SET_PASID_TABLE is called with; ENOTTY without the series.
+    fn pasid_table_bytes(&self, set: &SetPasidTable) -> Result<Result<Vec<u8>, Errno>, Diagnostic> {
         let (config, base_ptr) = match (&set.table, &set.config) {
-            (Some(table), None) => {
-                (PasidConfig::TRANSLATE, self.tables.stage1(table)?.cd_at[0])
-            }
+            (Some(table), None) => (PasidConfig::TRANSLATE, self.tables.stage1(table)?.cd_at[0]),
             (None, Some(config)) => match **config {
                 Asked::Bypass => (PasidConfig::BYPASS, 0),
                 Asked::Abort => (PasidConfig::ABORT, 0),
             },
             (Some(table), Some(config)) => {
                 let message = "a table, or another configuration";
-                return Err(Diagnostic::new(message, config.span(), "as well as").and(
-                    table.span(),
-                    "this table",
-                ));
+                return Err(Diagnostic::new(message, config.span(), "as well as")
+                    .and(table.span(), "this table"));
             }
             (None, None) => {
                 let message = "which table?";
-                return Err(Diagnostic::new(message, set.container.span(), "for this container")
-                    .help("say table = NAME, or config = \"bypass\" or \"abort\""));
+                return Err(
+                    Diagnostic::new(message, set.container.span(), "for this container")
+                        .help("say table = NAME, or config = \"bypass\" or \"abort\""),
+                );
             }
         };
+        let byte = |number: Option<&Located<Number>>| names::within(number, 0, 0..=0xff);
         let config = PasidTableConfig {
             version: 1,
             format: PASID_FORMAT_SMMUV3,
-            base_ptr,
-            pasid_bits: 0,
+            base_ptr: set.base_ptr.as_ref().map_or(base_ptr, |base| base.0),
+            pasid_bits: byte(set.pasid_bits.as_ref())? as u8,
             config,
             smmuv3_version: 1,
-            s1fmt: 0,
-            s1dss: 0,
+            s1fmt: byte(set.s1fmt.as_ref())? as u8,
+            s1dss: byte(set.s1dss.as_ref())? as u8,
         };
-        Ok(self.vfio.caller(self.pid).set_pasid_table(container, &config))
-    }
-
-    fn unset_pasid_table(&mut self, unset: &ContainerName) -> Called {
-        let container = self.container(&unset.container)?;
-        Ok(self.vfio.caller(self.pid).unset_pasid_table(container))
+        let Some(series) = self.vfio.core().ops().control().semantics.series else {
+            return Ok(Err(Errno::ENOTTY));
+        };
+        let word = |number, default| names::within(number, default, 0..=u64::from(u32::MAX));
+        let flags = word(set.flags.as_ref(), SET.into())? as u32;
+        let mut bytes = pasid_table_bytes(series.io, flags, Some(&config));
+        let argsz = word(set.argsz.as_ref(), bytes.len() as u64)? as u32;
+        bytes[..4].copy_from_slice(&argsz.to_le_bytes());
+        Ok(Ok(bytes))
     }
 
     fn type1(&self, container: i32) -> Option<&Type1> {
@@ -448,14 +498,21 @@ impl Linux {
             Some(type1) => type1.domains().map(|(_, groups)| members(groups)).collect(),
         };
         let containers = self.containers.iter();
-        containers.map(|(name, fd)| (name.clone(), domains(fd))).collect()
+        containers
+            .map(|(name, fd)| (name.clone(), domains(fd)))
+            .collect()
     }
 
     /// Number of mappings of each container.
     pub(super) fn mappings(&self) -> BTreeMap<String, u64> {
-        let count = |fd: &i32| self.type1(*fd).map_or(0, |type1| type1.mappings().count() as u64);
+        let count = |fd: &i32| {
+            self.type1(*fd)
+                .map_or(0, |type1| type1.mappings().count() as u64)
+        };
         let containers = self.containers.iter();
-        containers.map(|(name, fd)| (name.clone(), count(fd))).collect()
+        containers
+            .map(|(name, fd)| (name.clone(), count(fd)))
+            .collect()
     }
 
     /// Pins, locked pages, VMIDs, ASIDs, domains and bytes of tables.
@@ -479,6 +536,36 @@ pub(super) fn errno(name: &Located<String>) -> Result<Errno, Diagnostic> {
     let names = Errno::ALL.iter().map(|(name, _)| *name);
     names::known("error", name, names)?;
     Ok(Errno::from_name(name).expect("it is known"))
+}
+
+/// Flag SET of SET_PASID_TABLE.
+const SET: u32 = 1;
+
+/// What CACHE_INVALIDATE is called with.
+fn invalidation(asked: &CacheInvalidate) -> Result<CacheInvalidateInfo, Diagnostic> {
+    let flags = u32::from(asked.asid.is_some()) << 1;
+    let archid = names::within(asked.asid.as_ref(), 0, 0..=0xffff)? as u32;
+    let number = |number: Option<&Located<Number>>, default| number.map_or(default, |n| n.0);
+    let scope = match *asked.scope {
+        Scope::Domain => InvalidateScope::Domain,
+        Scope::Pasid => InvalidateScope::Pasid {
+            flags,
+            archid,
+            pasid: 0,
+        },
+        Scope::Address => InvalidateScope::Addr {
+            flags,
+            archid,
+            pasid: 0,
+            addr: number(asked.address.as_ref(), 0),
+            granule_size: number(asked.granule.as_ref(), PAGE),
+            nb_granules: number(asked.count.as_ref(), 1),
+        },
+    };
+    Ok(CacheInvalidateInfo {
+        cache: names::within(asked.caches.as_ref(), 1, 0..=0xff)? as u8,
+        scope,
+    })
 }
 
 fn named_semantics(section: &LinuxSection) -> Result<iommu_core::Semantics, Diagnostic> {
@@ -549,7 +636,11 @@ fn devices(
             return Err(Diagnostic::new(message, section.name.span(), label));
         }
         let refused = |errno: Errno| {
-            Diagnostic::new(format!("the device is refused: {errno}"), section.name.span(), "here")
+            Diagnostic::new(
+                format!("the device is refused: {errno}"),
+                section.name.span(),
+                "here",
+            )
         };
         let id = core
             .add_device(config, &Firmware::new(smmu, stream))

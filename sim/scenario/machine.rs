@@ -106,8 +106,9 @@ impl Machine {
                 let wrong = wrong.or(file.stream.first().map(|stream| stream.id.span()));
                 if let Some(span) = wrong {
                     let message = "Linux makes streams and stage 2 itself";
-                    return Err(Diagnostic::new(message, span, "declared here")
-                        .and(linux.span(), "Linux"));
+                    return Err(
+                        Diagnostic::new(message, span, "declared here").and(linux.span(), "Linux")
+                    );
                 }
                 names::distinct("container", linux.containers.iter())?;
                 Kind::Linux(Box::new(Linux::new(file, linux)?))
@@ -198,10 +199,14 @@ impl Machine {
             Kind::Linux(_) => Home::Linux,
         };
         if written.home != Home::Any && written.home != home {
-            let message = format!("{} is for machines {}", written.key, match home {
-                Home::Bare | Home::Any => "with Linux: there is no [linux]",
-                Home::Linux => "without Linux, whose driver does this itself",
-            });
+            let message = format!(
+                "{} is for machines {}",
+                written.key,
+                match home {
+                    Home::Bare | Home::Any => "with Linux: there is no [linux]",
+                    Home::Linux => "without Linux, whose driver does this itself",
+                }
+            );
             return Err(Diagnostic::new(message, written.span, "not on this one"));
         }
         check_fail(step.fail.as_ref(), &written)?;
@@ -330,7 +335,8 @@ impl State {
     /// Without what caches hold.
     fn lasting(mut self) -> Self {
         let passing = BTreeSet::from([Counter::CachedTranslations, Counter::CachedConfigurations]);
-        self.counters.retain(|counter, _| !passing.contains(counter));
+        self.counters
+            .retain(|counter, _| !passing.contains(counter));
         self
     }
 }
@@ -400,7 +406,11 @@ pub(super) fn memory_regions(file: &ScenarioFile) -> Result<Vec<(u64, u64)>, Dia
     let regions: Vec<(u64, u64)> = file.memory.iter().map(|m| (m.base.0, m.size.0)).collect();
     if regions[0].1 < MEMORY_MIN {
         let message = "the first range of memory holds tables and queues";
-        return Err(Diagnostic::new(message, file.memory[0].size.span(), "at least 16MiB"));
+        return Err(Diagnostic::new(
+            message,
+            file.memory[0].size.span(),
+            "at least 16MiB",
+        ));
     }
     Ok(regions)
 }
@@ -448,7 +458,10 @@ pub(super) fn board(
     control: Control,
     config: &BoardConfig,
 ) -> Result<Board, Diagnostic> {
-    let span: Span = file.memory.first().map_or(0..0, |memory| memory.base.span());
+    let span: Span = file
+        .memory
+        .first()
+        .map_or(0..0, |memory| memory.base.span());
     Board::new(control, config)
         .map_err(|error| Diagnostic::new(error.to_string(), span, "for this machine"))
 }

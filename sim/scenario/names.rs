@@ -11,6 +11,9 @@ use crate::suggest;
 /// Fields of a structure by name.
 pub(super) type Fields = BTreeMap<String, Located<Number>>;
 
+/// Names that a message lists.
+const LISTED_MAX: usize = 40;
+
 /// Checks that `name` is one of `known` things of a kind.
 pub(super) fn known<'a>(
     kind: &str,
@@ -33,31 +36,69 @@ pub(super) fn chosen<'a>(
     }
     let diagnostic = Diagnostic::new(format!("there is no {kind} {name:?}"), span, "unknown");
     let nearest = suggest::nearest_of(name, all.iter().copied());
-    Err(match nearest {
-        Some(nearest) => diagnostic.help(format!("did you mean {nearest:?}?")),
-        None if all.is_empty() => diagnostic.help("the file declares none"),
-        None if all.len() <= 40 => diagnostic.help(format!("known are {}", all.join(", "))),
-        None => diagnostic,
+    let mut help = nearest.map_or_else(String::new, |name| format!("did you mean {name:?}? "));
+    if all.is_empty() {
+        help = "the file declares none".into();
+    } else if all.len() <= LISTED_MAX {
+        help += &format!("known are {}", all.join(", "));
+    }
+    Err(if help.is_empty() {
+        diagnostic
+    } else {
+        diagnostic.help(help.trim_end())
     })
 }
 
-/// The field of a structure, if the value fits it.
+/// Fields that hold the upper bits of an address. Files have the address.
+const ADDRESSES: [&str; 9] = [
+    "Address",
+    "FetchAddr",
+    "IPA",
+    "L2Ptr",
+    "S1ContextPtr",
+    "S2TTB",
+    "TTB0",
+    "TTB1",
+    "VMSPtr",
+];
+
+/// log2 of what one stands for in a field.
+fn unit_log2(field: &Field) -> u32 {
+    if ADDRESSES.contains(&field.name) {
+        field.lsb % 64
+    } else {
+        0
+    }
+}
+
+/// A field's value as files have it.
+pub(super) fn value_of(field: &Field, words: &[u64]) -> u64 {
+    (field.read)(words) << unit_log2(field)
+}
+
+/// The field of a structure and the bits that say `value`, if it fits.
 pub(super) fn field<'a>(
     layout: &'a Layout,
     name: &str,
     value: &Located<Number>,
-) -> Result<&'a Field, Diagnostic> {
+) -> Result<(&'a Field, u64), Diagnostic> {
     let names = layout.fields.iter().map(|field| field.name);
     let kind = format!("field of {} called", layout.structure);
     chosen(&kind, name, value.span(), names)?;
     let field = layout.fields.iter().find(|field| field.name == name);
     let field = field.expect("it is known");
     let bits = field.msb - field.lsb + 1;
-    if bits < 64 && value.0 >> bits != 0 {
+    let unit_log2 = unit_log2(field);
+    let raw = value.0 >> unit_log2;
+    if raw << unit_log2 != value.0 || bits < 64 && raw >> bits != 0 {
         let message = format!("{:#x} does not fit {name}", value.0);
-        return Err(Diagnostic::new(message, value.span(), format!("{bits} bits")));
+        let label = match unit_log2 {
+            0 => format!("{bits} bits"),
+            _ => format!("an address of bits {} to {unit_log2}", bits + unit_log2 - 1),
+        };
+        return Err(Diagnostic::new(message, value.span(), label));
     }
-    Ok(field)
+    Ok((field, raw))
 }
 
 /// A number within bounds.

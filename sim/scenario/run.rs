@@ -201,7 +201,7 @@ fn result(seen: &Seen) -> String {
 
 /// A step in JSON.
 #[derive(Debug, Serialize)]
-pub struct StepJson {
+struct StepJson {
     number: usize,
     say: String,
     result: String,
@@ -232,7 +232,12 @@ pub struct ReportJson {
 impl Report {
     /// For programs.
     pub fn to_json(&self, scenario: &Scenario) -> ReportJson {
-        let line = |at: usize| scenario.text[..at.min(scenario.text.len())].lines().count().max(1);
+        let line = |at: usize| {
+            scenario.text[..at.min(scenario.text.len())]
+                .lines()
+                .count()
+                .max(1)
+        };
         let steps = self.steps.iter().map(|step| StepJson {
             number: step.number,
             say: step.say.clone(),

@@ -235,8 +235,17 @@ mod tests {
             assert_eq!(Number::parse(text), Some(Number(value)), "{text}");
         }
         for text in [
-            "", "0x", "+1", "-1", "0x+1", "1.5", "KiB", "4 KiB", "4kb",
-            "0x1_0000_0000_0000_0000", "99999999TiB",
+            "",
+            "0x",
+            "+1",
+            "-1",
+            "0x+1",
+            "1.5",
+            "KiB",
+            "4 KiB",
+            "4kb",
+            "0x1_0000_0000_0000_0000",
+            "99999999TiB",
         ] {
             assert_eq!(Number::parse(text), None, "{text}");
         }

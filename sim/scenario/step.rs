@@ -44,6 +44,12 @@ pub struct Step {
     pub set_pasid_table: Option<Located<SetPasidTable>>,
     /// SET_PASID_TABLE with flag UNSET. Linux with the series.
     pub unset_pasid_table: Option<Located<ContainerName>>,
+    /// CACHE_INVALIDATE. Linux with the series.
+    pub cache_invalidate: Option<Located<CacheInvalidate>>,
+    /// SET_MSI_BINDING with flag BIND. Linux with the series.
+    pub bind_msi: Option<Located<BindMsi>>,
+    /// SET_MSI_BINDING with flag UNBIND. Linux with the series.
+    pub unbind_msi: Option<Located<UnbindMsi>>,
     /// What is to fail in this step.
     pub fail: Option<Located<Fail>>,
     /// What must come of it.
@@ -69,6 +75,9 @@ pub(super) enum Operation<'a> {
     UnmapDma(&'a UnmapDma),
     SetPasidTable(&'a SetPasidTable),
     UnsetPasidTable(&'a ContainerName),
+    CacheInvalidate(&'a CacheInvalidate),
+    BindMsi(&'a BindMsi),
+    UnbindMsi(&'a UnbindMsi),
 }
 
 /// Which machines have an operation.
@@ -122,6 +131,9 @@ impl Step {
             unmap_dma "unmap-dma" UnmapDma Linux,
             set_pasid_table "set-pasid-table" SetPasidTable Linux,
             unset_pasid_table "unset-pasid-table" UnsetPasidTable Linux,
+            cache_invalidate "cache-invalidate" CacheInvalidate Linux,
+            bind_msi "bind-msi" BindMsi Linux,
+            unbind_msi "unbind-msi" UnbindMsi Linux,
         ])
     }
 }
@@ -295,7 +307,7 @@ pub struct UnmapDma {
 
 /// SET_PASID_TABLE.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SetPasidTable {
     /// The container.
     pub container: Located<String>,
@@ -303,6 +315,19 @@ pub struct SetPasidTable {
     pub table: Option<Located<String>>,
     /// What is asked for instead of a table.
     pub config: Option<Located<PasidTableConfig>>,
+    /// Base_ptr instead of the table's.
+    pub base_ptr: Option<Located<Number>>,
+    /// log2 of the number of CDs. By default 0.
+    pub pasid_bits: Option<Located<Number>>,
+    /// Format of the table of CDs. By default 0, linear.
+    pub s1fmt: Option<Located<Number>>,
+    /// What transactions without a substream do. By default 0, which terminates them if there are
+    /// substreams.
+    pub s1dss: Option<Located<Number>>,
+    /// Flags instead of SET (1); UNSET is 2.
+    pub flags: Option<Located<Number>>,
+    /// Outer argsz instead of the structure's size.
+    pub argsz: Option<Located<Number>>,
 }
 
 /// What SET_PASID_TABLE asks for.
@@ -313,6 +338,60 @@ pub enum PasidTableConfig {
     Bypass,
     /// Every transaction is aborted.
     Abort,
+}
+
+/// CACHE_INVALIDATE.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheInvalidate {
+    /// The container.
+    pub container: Located<String>,
+    /// How much.
+    pub scope: Located<InvalidateScope>,
+    /// Which caches, a set: 1 IOTLB, 2 device IOTLB, 4 PASID cache. By default 1.
+    pub caches: Option<Located<Number>>,
+    /// ASID, if it is said.
+    pub asid: Option<Located<Number>>,
+    /// First address.
+    pub address: Option<Located<Number>>,
+    /// Bytes of one entry. By default 4096.
+    pub granule: Option<Located<Number>>,
+    /// Entries. By default 1.
+    pub count: Option<Located<Number>>,
+}
+
+/// How much is invalidated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InvalidateScope {
+    /// Everything of the guest.
+    Domain,
+    /// An address space.
+    Pasid,
+    /// Addresses in an address space.
+    Address,
+}
+
+/// BIND.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BindMsi {
+    /// The container.
+    pub container: Located<String>,
+    /// Where devices of the guest write messages.
+    pub iova: Located<Number>,
+    /// The guest's doorbell.
+    pub guest: Located<Number>,
+}
+
+/// UNBIND.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnbindMsi {
+    /// The container.
+    pub container: Located<String>,
+    /// Where devices of the guest wrote messages.
+    pub iova: Located<Number>,
 }
 
 /// What is to fail.
@@ -366,6 +445,9 @@ pub struct Expect {
     /// stage 1 and 2; for a table of the guest its name.
     #[serde(default)]
     pub streams: BTreeMap<String, Located<String>>,
+    /// Fields of STEs in memory by their architectural names, by device or StreamID.
+    #[serde(default)]
+    pub ste: BTreeMap<String, BTreeMap<String, Located<Number>>>,
     /// Linux: domains of containers, newest first, each with the devices that are in it.
     #[serde(default)]
     pub domains: BTreeMap<String, Located<Vec<Vec<String>>>>,
@@ -396,9 +478,7 @@ pub enum OutcomeName {
 }
 
 /// A number to be looked up.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counter {
     /// Translations that the caches of all SMMUs hold.

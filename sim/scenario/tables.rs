@@ -119,8 +119,15 @@ impl Tables {
             }
             Some(level) => {
                 let allowed = format!("{single}, or {} with concatenated tables", single + 1);
-                let message = format!("stage 2 of {input_bits} bits cannot start at level {}", **level);
-                return Err(Diagnostic::new(message, level.span(), format!("expected {allowed}")));
+                let message = format!(
+                    "stage 2 of {input_bits} bits cannot start at level {}",
+                    **level
+                );
+                return Err(Diagnostic::new(
+                    message,
+                    level.span(),
+                    format!("expected {allowed}"),
+                ));
             }
         };
         let geometry = Geometry {
@@ -130,12 +137,15 @@ impl Tables {
             lpa2: false,
         };
         if input_bits - geometry.lsb(start_level) > granule_log2 - 3 + 4 {
-            let span = section.start_level.as_ref().map_or(section.name.span(), Located::span);
+            let span = section
+                .start_level
+                .as_ref()
+                .map_or(section.name.span(), Located::span);
             let message = "more than 16 concatenated tables";
             return Err(Diagnostic::new(message, span, "start one level higher"));
         }
-        let table = PageTable::new(geometry, frames)
-            .map_err(|error| failed(error, section.name.span()))?;
+        let table =
+            PageTable::new(geometry, frames).map_err(|error| failed(error, section.name.span()))?;
         let vmid = names::within(section.vmid.as_ref(), 1, 0..=0xffff)?;
         let mut stage2 = Stage2 {
             table,
@@ -177,7 +187,10 @@ impl Tables {
                     .help("an address of the guest's memory that nothing else uses"));
             }
         };
-        let span = section.tables.as_ref().map_or(section.name.span(), Located::span);
+        let span = section
+            .tables
+            .as_ref()
+            .map_or(section.name.span(), Located::span);
         let mut memory = self.memory(ram, &space);
         let failed = |error| failed(error, span.clone());
         let geometry = Geometry::stage1(granule_log2, input_bits);
@@ -187,7 +200,9 @@ impl Tables {
         }
         let cd_at = own.take(12).ok_or_else(|| failed(MapError::NoFrames))?;
         let asid = names::within(section.asid.as_ref(), 1, 0..=0xffff)?;
-        let mut words = CdBuilder::new(&table, Ps::Bits44, Asid::new(asid as u16)).0.words();
+        let mut words = CdBuilder::new(&table, Ps::Bits44, Asid::new(asid as u16))
+            .0
+            .words();
         set_fields(&Cd::LAYOUT, &mut words, &section.cd)?;
         write(&mut memory, cd_at, &words).map_err(|_| failed(MapError::NotInMemory(cd_at)))?;
         drop(memory);
@@ -258,7 +273,12 @@ impl Tables {
     }
 
     /// `map`.
-    pub(super) fn map(&mut self, map: &Map, ram: &Ram, frames: &mut Bump) -> Result<(), Diagnostic> {
+    pub(super) fn map(
+        &mut self,
+        map: &Map,
+        ram: &Ram,
+        frames: &mut Bump,
+    ) -> Result<(), Diagnostic> {
         self.edit(&map.table, ram, frames, |table, memory, frames, stage| {
             fill(table, memory, frames, &map.entry, stage)
         })
@@ -333,8 +353,16 @@ impl Tables {
     ) -> Result<(), Diagnostic> {
         if let Some(stage2) = self.stage2.get(name.as_str()) {
             let mut table = stage2.table.clone();
-            work(&mut table, &mut self.memory(ram, &Space::Host), frames, leaf_s2)?;
-            self.stage2.get_mut(name.as_str()).expect("it is there").table = table;
+            work(
+                &mut table,
+                &mut self.memory(ram, &Space::Host),
+                frames,
+                leaf_s2,
+            )?;
+            self.stage2
+                .get_mut(name.as_str())
+                .expect("it is there")
+                .table = table;
             return Ok(());
         }
         let known = self.stage1.keys().chain(self.stage2.keys());
@@ -354,11 +382,7 @@ impl Tables {
 }
 
 /// Writes words, ascending.
-pub(super) fn write(
-    memory: &mut impl TableMemory,
-    at: u64,
-    words: &[u64],
-) -> Result<(), BusAbort> {
+pub(super) fn write(memory: &mut impl TableMemory, at: u64, words: &[u64]) -> Result<(), BusAbort> {
     for (offset, word) in (0..).step_by(8).zip(words) {
         memory.set(at + offset, *word)?;
     }
@@ -459,12 +483,12 @@ pub(super) fn set_fields(
     fields: &Fields,
 ) -> Result<(), Diagnostic> {
     for (name, value) in fields {
-        let field = names::field(layout, name, value)?;
+        let (field, raw) = names::field(layout, name, value)?;
         let bits = field.msb - field.lsb + 1;
         for bit in 0..bits {
             let at = field.lsb + bit;
             let word = &mut words[(at / 64) as usize];
-            *word = *word & !(1 << (at % 64)) | (value.0 >> bit & 1) << (at % 64);
+            *word = *word & !(1 << (at % 64)) | (raw >> bit & 1) << (at % 64);
         }
     }
     Ok(())

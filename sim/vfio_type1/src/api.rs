@@ -1,7 +1,7 @@
 //! A typed layer above the bytes: thin, one call an ioctl.
 
 use iommu_core::semantics::SeriesIo;
-use iommu_core::uapi::PasidTableConfig;
+use iommu_core::uapi::{CacheInvalidateInfo, InvalidateScope, PasidTableConfig};
 use iommu_core::{Errno, GroupId, IommuOps, UserBuffer};
 use zerocopy::IntoBytes;
 
@@ -214,6 +214,31 @@ impl<O: IommuOps> Caller<'_, O> {
         self.call(container, cmd, bytes).map(drop)
     }
 
+    /// CACHE_INVALIDATE.
+    ///
+    /// # Errors
+    /// ENOTTY: the series is not applied. Others: the ioctl's.
+    pub fn cache_invalidate(
+        &mut self,
+        container: i32,
+        info: &CacheInvalidateInfo,
+    ) -> Result<(), Errno> {
+        let series = self.vfio.core().ops().control().semantics.series;
+        let cmd = SeriesNumbers::of(series.ok_or(Errno::ENOTTY)?.vfio).cache_invalidate;
+        let bytes = cache_invalidate_bytes(info);
+        self.call(container, cmd, bytes).map(drop)
+    }
+
+    /// SET_PASID_TABLE as these bytes have it.
+    ///
+    /// # Errors
+    /// ENOTTY: the series is not applied. Others: the ioctl's.
+    pub fn set_pasid_table_raw(&mut self, container: i32, bytes: Vec<u8>) -> Result<(), Errno> {
+        let series = self.vfio.core().ops().control().semantics.series;
+        let cmd = SeriesNumbers::of(series.ok_or(Errno::ENOTTY)?.vfio).set_pasid_table;
+        self.call(container, cmd, bytes).map(drop)
+    }
+
     /// SET_MSI_BINDING: the guest reaches its doorbell page `gpa` at `iova`.
     ///
     /// # Errors
@@ -244,6 +269,37 @@ impl<O: IommuOps> Caller<'_, O> {
         let cmd = SeriesNumbers::of(series.vfio).set_msi_binding;
         self.call(container, cmd, bytes).map(drop)
     }
+}
+
+/// The bytes of `struct vfio_iommu_type1_cache_invalidate`, the same in all posted versions.
+pub fn cache_invalidate_bytes(info: &CacheInvalidateInfo) -> Vec<u8> {
+    let (granularity, words) = match info.scope {
+        InvalidateScope::Domain => (0, [0; 5]),
+        InvalidateScope::Pasid {
+            flags,
+            archid,
+            pasid,
+        } => {
+            let first = u64::from(flags) | u64::from(archid) << 32;
+            (1, [first, pasid, 0, 0, 0])
+        }
+        InvalidateScope::Addr {
+            flags,
+            archid,
+            pasid,
+            addr,
+            granule_size,
+            nb_granules,
+        } => {
+            let first = u64::from(flags) | u64::from(archid) << 32;
+            (2, [first, pasid, addr, granule_size, nb_granules])
+        }
+    };
+    // argsz and flags; then argsz, version, cache, granularity of the configuration.
+    let mut bytes = [64u32, 0, 56, 1].as_bytes().to_vec();
+    bytes.extend([info.cache, granularity, 0, 0, 0, 0, 0, 0]);
+    bytes.extend_from_slice(words.as_bytes());
+    bytes
 }
 
 /// The bytes of `struct vfio_iommu_type1_set_pasid_table` in the layout of an IOMMU half.
