@@ -95,6 +95,10 @@ impl Bare {
         section: &SmmuSection,
         file: &ScenarioFile,
     ) -> Result<(), Diagnostic> {
+        for stream in &file.stream {
+            let most = (1 << STREAM_BITS_MAX) - 1;
+            names::within(Some(&stream.id), 0, 0..=most)?;
+        }
         let number = |stream: &StreamSection| stream.smmu.as_ref().map_or(0, |smmu| smmu.0);
         let own = |stream: &&StreamSection| number(stream) == u64::from(smmu.0);
         let ids = file.stream.iter().filter(own).map(|stream| stream.id.0);
@@ -152,8 +156,7 @@ impl Bare {
     }
 
     fn add_stream(&mut self, smmu: SmmuId, section: &StreamSection) -> Result<(), Diagnostic> {
-        let most = (1 << STREAM_BITS_MAX) - 1;
-        let id = names::within(Some(&section.id), 0, 0..=most)? as u32;
+        let id = section.id.0 as u32;
         if self.streams.insert(id, smmu).is_some() {
             let message = format!("two streams have StreamID {id:#x}");
             return Err(Diagnostic::new(message, section.id.span(), "the second"));

@@ -282,30 +282,44 @@ impl Unmet {
 }
 
 impl Expect {
-    /// How many things are expected.
-    pub fn count(&self) -> usize {
+    /// Everything that is expected: its key, and where its value is written.
+    pub fn leaves(&self) -> Vec<(String, Span)> {
+        fn one<T>(key: &str, value: Option<&Located<T>>) -> Option<(String, Span)> {
+            value.map(|value| (key.to_owned(), value.span()))
+        }
+        fn each<T>(key: &str, values: &BTreeMap<String, Located<T>>) -> Vec<(String, Span)> {
+            let leaf =
+                |(name, value): (&String, &Located<T>)| (format!("{key}.{name}"), value.span());
+            values.iter().map(leaf).collect()
+        }
         let single = [
-            self.pa.is_some(),
-            self.guest.is_some(),
-            self.outcome.is_some(),
-            self.event.is_some(),
-            self.accesses.is_some(),
-            self.errno.is_some(),
-            self.failed_step.is_some(),
-            self.value.is_some(),
-            self.commands.is_some(),
-            self.command_error.is_some(),
-            self.removed.is_some(),
-            self.findings.is_some(),
-            self.unchanged.is_some(),
+            one("pa", self.pa.as_ref()),
+            one("guest", self.guest.as_ref()),
+            one("outcome", self.outcome.as_ref()),
+            one("event", self.event.as_ref()),
+            one("accesses", self.accesses.as_ref()),
+            one("errno", self.errno.as_ref()),
+            one("failed-step", self.failed_step.as_ref()),
+            one("value", self.value.as_ref()),
+            one("commands", self.commands.as_ref()),
+            one("command-error", self.command_error.as_ref()),
+            one("removed", self.removed.as_ref()),
+            one("findings", self.findings.as_ref()),
+            one("unchanged", self.unchanged.as_ref()),
         ];
-        single.into_iter().filter(|is| *is).count()
-            + self.event_fields.len()
-            + self.streams.len()
-            + self.ste.values().map(BTreeMap::len).sum::<usize>()
-            + self.domains.len()
-            + self.mappings.len()
-            + self.counters.len()
+        let ste = self.ste.iter();
+        let counters = self.counters.iter().map(|(counter, value)| {
+            let key = format!("counters.{}", counter_name(*counter));
+            (key, value.span())
+        });
+        let mut leaves: Vec<_> = single.into_iter().flatten().collect();
+        leaves.extend(each("event-fields", &self.event_fields));
+        leaves.extend(each("streams", &self.streams));
+        leaves.extend(ste.flat_map(|(name, fields)| each(&format!("ste.{name}"), fields)));
+        leaves.extend(each("domains", &self.domains));
+        leaves.extend(each("mappings", &self.mappings));
+        leaves.extend(counters);
+        leaves
     }
 }
 

@@ -164,16 +164,24 @@ impl Scenario {
         let unmet = judge(step, &seen, &before, machine)?;
         let operation = step.operations().into_iter().next();
         let operation = operation.map(|written| (written.key, written.span));
-        let key = operation.as_ref().map_or("look", |(key, _)| *key);
+        // What says nothing is shown as it is written.
+        let written = operation.as_ref().map_or("look".into(), |(key, span)| {
+            let text = self.text.get(span.clone()).unwrap_or_default();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            format!("{key} {}", words.join(" "))
+        });
         let messages = unmet.iter().map(|unmet| {
             let diagnostic = unmet.diagnostic(operation.clone());
             diagnostic.render(&self.path, &self.text)
         });
         Ok(StepReport {
             number,
-            say: step.say.clone().unwrap_or_else(|| key.to_owned()),
+            say: step.say.clone().unwrap_or(written),
             result: result(&seen),
-            expectations: step.expect.as_ref().map_or(0, |expect| expect.count()),
+            expectations: step
+                .expect
+                .as_ref()
+                .map_or(0, |expect| expect.leaves().len()),
             messages: messages.collect(),
             seen,
             unmet,

@@ -18,6 +18,7 @@ mod layout; // bit positions against golden tables typed by another route
 mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines
 mod sanitizer; // drivers watched: every planted mistake found, correct ones silent
+mod scenarios; // scenario files: the library, each expectation flipped, mistakes shown
 mod schema; // JSON Schemas under docs/
 mod support;
 mod terminal; // help, colour, logs, progress, completions, manual pages

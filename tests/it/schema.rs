@@ -12,3 +12,11 @@ fn the_schema_of_part_files_is_that_of_the_type() {
         snapbox::file!["../../docs/src/reference/part.schema.json"].raw()
     );
 }
+
+#[test]
+fn the_schema_of_scenario_files_is_that_of_the_type() {
+    snapbox::assert_data_eq!(
+        smmu_sim::scenario::schema(),
+        snapbox::file!["../../docs/src/reference/scenario.schema.json"].raw()
+    );
+}
