@@ -123,14 +123,11 @@ fn show(
         writeln!(out)?;
     }
     let counted = match report.unmet() {
-        0 => format!("{} expectations", report.expectations()),
+        0 => many(report.expectations(), "expectation"),
         unmet => format!("{unmet} not as expected"),
     };
-    writeln!(
-        out,
-        "{style}{word:<6}{style:#} {path}: {} steps, {counted}",
-        report.steps.len()
-    )?;
+    let steps = many(report.steps.len(), "step");
+    writeln!(out, "{style}{word:<6}{style:#} {path}: {steps}, {counted}")?;
     for message in report.steps.iter().flat_map(|step| &step.messages) {
         writeln!(out, "\n{message}\n")?;
     }
@@ -156,4 +153,12 @@ fn show_step(step: &StepReport, explain: bool, out: &mut impl Write) -> Result<(
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// A number of things.
+fn many(count: usize, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
 }

@@ -3,8 +3,9 @@
 
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "run",
+    "new",
     "walk",
     "registers",
     "regs",
