@@ -5,6 +5,7 @@ mod entry;
 mod failures;
 mod invalidate;
 mod lifecycle;
+mod maintenance;
 mod maps;
 mod platform;
 mod recorded;
