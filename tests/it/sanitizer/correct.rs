@@ -200,3 +200,30 @@ fn stage_2_of_a_guest_may_change_with_both_invalidations() {
     }
     machine.assert_silent();
 }
+
+// DDI 0487 §D8.3: bits 58 to 55 are for software, in tables too.
+#[test]
+fn software_bits_of_live_descriptors_are_the_drivers_own() {
+    for stages in [Stages::One, Stages::Two, Stages::Both] {
+        let (mut machine, space) = machine(stages);
+        machine.attach(STREAM, &space);
+        machine.read(STREAM, 0);
+        let lsbs = [30, 21, 12];
+        for lsb in lsbs {
+            let slot = machine.slot(&space, space.outer(), 0, lsb);
+            let descriptor = machine.peek(slot);
+            machine.write(slot, descriptor ^ 0xf << 55);
+        }
+        machine.read(STREAM, 0);
+        machine.tlbi_page(&space, 0);
+        machine.sync();
+        machine.read(STREAM, 0);
+        machine.assert_silent();
+        // Any other bit is not: here nG or, at stage 2, a bit of the memory type.
+        let slot = machine.slot(&space, space.outer(), 0, 12);
+        let descriptor = machine.peek(slot);
+        machine.write(slot, descriptor ^ (1 << 5 | 1 << 11));
+        machine.read(STREAM, 0);
+        assert!(!machine.kinds().is_empty(), "{stages:?}");
+    }
+}

@@ -451,3 +451,18 @@ fn untouched_memory_mapped_for_reading_is_charged_from_6_12_on() {
         assert_eq!(bench.locked(), if own { 4 } else { 0 }, "{name}");
     }
 }
+
+// linux-iommu.md 2.7: before 7.2 the end of a range that reaches the last byte wraps.
+#[test]
+fn unmapping_up_to_the_last_byte_reaches_it_from_7_2_on() {
+    for (name, semantics) in every_semantics() {
+        let wraps = semantics.vfio.wrap != Errno::EOVERFLOW;
+        let mut bench = Bench::new(semantics, &[0]);
+        let (container, _) = bench.container(IommuType::Type1V2, &[0]);
+        let vaddr = bench.memory(1);
+        bench.map(container, 0x10_0000, vaddr, 1).unwrap();
+        let size = u64::MAX - 0x10_0000 + 1;
+        let unmapped = bench.call().unmap(container, 0x10_0000, size);
+        assert_eq!(unmapped, Ok(if wraps { 0 } else { PAGE }), "{name}");
+    }
+}
