@@ -20,6 +20,7 @@ mod tcu;
 
 pub use report::{Report, ResourceUsage};
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::config::{IndexBits, Policy, TimingConfig, WalkCacheLayout};
@@ -113,6 +114,17 @@ struct Play {
     /// Invalidations that had begun when it began.
     began: u64,
     start: Cycle,
+}
+
+impl Play {
+    /// Starts afresh, after `began` invalidations; the tape its steps are to be recorded on.
+    fn begin(&mut self, now: Cycle, began: u64) -> RefCell<Vec<Step>> {
+        (self.start, self.next, self.began) = (now, 0, began);
+        self.fills.clear();
+        let mut steps = std::mem::take(&mut self.steps);
+        steps.clear();
+        RefCell::new(steps)
+    }
 }
 
 /// What operations wait for.

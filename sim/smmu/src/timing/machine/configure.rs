@@ -1,7 +1,5 @@
 //! The way of a request into the TCU: its configuration, cached or fetched.
 
-use std::cell::RefCell;
-
 use super::super::probe::{Probe, Track};
 use super::super::resource::Grant;
 use super::super::scheduler::Cycle;
@@ -93,12 +91,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         flight.fetched = self.commands.sequence();
         let transaction = flight.arrival.transaction;
         let play = &mut self.plays[slot as usize];
-        play.began = self.commands.sequence();
-        (play.start, play.next) = (now, 0);
-        play.fills.clear();
-        let mut steps = std::mem::take(&mut play.steps);
-        steps.clear();
-        let tape = RefCell::new(steps);
+        let tape = play.begin(now, self.commands.sequence());
         let caches = &mut self.smmu.caches;
         let mut walker = Walker {
             mem: &mut self.mem,

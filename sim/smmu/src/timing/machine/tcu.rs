@@ -1,7 +1,5 @@
 //! The walk of a request, and the answer back to its TBU.
 
-use std::cell::RefCell;
-
 use super::super::operation::Workload;
 use super::super::probe::{Probe, Track};
 use super::super::scheduler::Cycle;
@@ -52,12 +50,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         flight.began = self.commands.sequence();
         let transaction = flight.arrival.transaction;
         let play = &mut self.plays[slot as usize];
-        play.began = self.commands.sequence();
-        (play.start, play.next) = (now, 0);
-        play.fills.clear();
-        let mut steps = std::mem::take(&mut play.steps);
-        steps.clear();
-        let tape = RefCell::new(steps);
+        let tape = play.begin(now, self.commands.sequence());
         let luggage = &mut self.luggage[id as usize];
         let entry = &luggage.configuration;
         let (Ok(stream), Ok(stage1)) = (&entry.stream, &entry.stage1) else {
