@@ -80,3 +80,38 @@ fn every_example_runs_and_prints_what_the_book_shows() {
             .eq(printed, expected);
     }
 }
+
+#[test]
+fn pages_include_what_is_there() {
+    let mut included = 0;
+    let mut folders = vec![Path::new(ROOT).join("docs/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let page = entry.unwrap().path();
+            if page.is_dir() {
+                folders.push(page);
+                continue;
+            }
+            if page.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = fs::read_to_string(&page).unwrap();
+            for place in text.split("{{#include ").skip(1) {
+                let place = place.split("}}").next().unwrap();
+                let mut parts = place.split(':');
+                let file = page.parent().unwrap().join(parts.next().unwrap());
+                let lines = fs::read_to_string(&file).unwrap_or_else(|error| {
+                    panic!("{}: {place}: {error}", page.display());
+                });
+                // Programs are shown from what they use on.
+                if let Some(first) = parts.next() {
+                    let first: usize = first.parse().unwrap();
+                    let line = lines.lines().nth(first - 1).unwrap();
+                    assert!(line.starts_with("use "), "{place}: {line:?}");
+                }
+                included += 1;
+            }
+        }
+    }
+    assert!(included > 10);
+}
