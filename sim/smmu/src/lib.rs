@@ -41,7 +41,7 @@ pub mod ids;
 mod irq;
 pub mod mem;
 pub mod observe;
-pub mod perm;
+mod perm;
 pub mod prelude;
 pub mod priq;
 pub mod queue;
