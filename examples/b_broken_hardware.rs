@@ -6,22 +6,35 @@
 
 use smmu::mem::{AbortInjector, AbortRule};
 use smmu::observe::AccessCounts;
-use smmu::spec::event::EventId;
-use smmu_sim::scenario::default_scenario;
+use smmu_sim::prelude::*;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut scenario = default_scenario()?;
-    let (smmu, memory) = (&scenario.machine.smmus[0], &mut scenario.machine.memory);
-    let (title, transaction) = &scenario.steps[0];
+    let device = StreamId::new(8);
+    let (iova, ipa, pa) = (
+        Iova::new(0xffff_c000),
+        Ipa::new(0x8031_2000),
+        Pa::new(0x6031_2000),
+    );
+    let guest = Mappings::new().map(iova, ipa, 0x1000, Allow::ReadWrite);
+    let host = Mappings::new().map(ipa, pa, 0x1000, Allow::ReadWrite);
+    let machine = BareMachine::builder().nested(device, guest, host).build()?;
+
+    let transaction = Transaction::read(device, iova.add(0x678));
     let mut counts = AccessCounts::default();
-    let outcome = smmu.translate_cold(memory, transaction, &mut counts);
-    println!("{title}\n{:x?} after {counts:?}\n", outcome.pa());
+    let mut memory = machine.ram.port();
+    let outcome = machine
+        .smmu
+        .translate_cold(&mut memory, &transaction, &mut counts);
+    println!("{:?} after {counts:?}\n", outcome.pa());
+
     let accesses = counts.configuration + counts.configuration_stage2 + counts.walk();
     for n in 0..accesses {
-        let mut injector = AbortInjector::new(&mut *memory, [AbortRule::nth(n)]);
-        let outcome = smmu.translate_cold(&mut injector, transaction, &mut ());
+        let mut broken = AbortInjector::new(&mut memory, [AbortRule::nth(n)]);
+        let outcome = machine
+            .smmu
+            .translate_cold(&mut broken, &transaction, &mut ());
         let event = outcome.event().ok_or("an abort is always recorded")?;
-        println!("access {n:2} aborts: {:?}", EventId(event.words()[0] as u8));
+        println!("access {n:2} aborts: {:?}", event.dw0.r#type());
     }
     Ok(())
 }

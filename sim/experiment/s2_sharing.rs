@@ -3,22 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
-use iommu_core::ops::DomainKind;
-use iommu_core::{
-    Control, CoreConfig, DeviceConfig, DomainId, Errno, GroupId, IommuCore, Semantics,
-};
+use arm_smmu_v3::{Driver, SmmuId};
+use iommu_core::{DomainId, Errno, GroupId, Semantics};
 use smmu::Transaction;
 use smmu::addr::Iova;
-use smmu::config::SmmuConfig;
 use smmu::ids::StreamId;
 use smmu::observe::CacheKind;
 use vfio_type1::api::{IommuType, Mapping, Rights};
-use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Vfio};
+use vfio_type1::{Pid, Placement, RegionConfig, Vfio};
 
 use super::counted::Counted;
 use super::point::{Counts, Grid, Origin, PageSize, Point, Sharing};
-use crate::board::{Board, BoardConfig};
+use crate::linux::LinuxMachine;
+use crate::topology::PciAddress;
 
 /// Runs the grid.
 ///
@@ -110,7 +107,6 @@ fn compute(
 const PROBES: u64 = 64;
 /// Where guests of QEMU's virt machine have their memory.
 const GUEST: u64 = 1 << 30;
-const CPU_PAGE: u64 = 4096;
 
 struct Bench {
     vfio: Vfio<Driver<Counted>>,
@@ -120,35 +116,36 @@ struct Bench {
     containers: Vec<i32>,
 }
 
+/// As much as the largest guest of the grid takes twice.
+const PROCESS_MEMORY: (u64, u64) = (2 << 40, 8 << 40);
+
+fn address(index: u64) -> PciAddress {
+    let slot = index + 1;
+    PciAddress::new((slot >> 5) as u8, (slot & 31) as u8, 0)
+}
+
 fn stream(index: u64) -> StreamId {
-    StreamId::new((index as u32 + 1) << 3)
+    StreamId::new(address(index).requester_id())
 }
 
 impl Bench {
     fn new(devices: u64) -> Result<Self, Errno> {
-        let config = BoardConfig::new(vec![SmmuConfig::qemu_11()]);
-        let control = Control::new(Semantics::fixed());
-        let board = Board::new(control, &config).map_err(|_| Errno::ENODEV)?;
-        let driver = Driver::probe(Counted::new(board), Params::default(), 1)?;
-        let config = CoreConfig {
-            default_domain: DomainKind::Dma,
-            page_size: CPU_PAGE,
-        };
-        let mut core = IommuCore::new(driver, config);
-        let mut ids = Vec::new();
+        let mut builder = LinuxMachine::builder(Semantics::fixed())
+            .process_memory(PROCESS_MEMORY.0, PROCESS_MEMORY.1);
         for index in 0..devices {
-            let firmware = Firmware::new(SmmuId(0), stream(index));
-            let device = DeviceConfig::pci(&format!("0000:{index:02x}:00.0"));
-            ids.push(core.add_device(device, &firmware)?);
+            builder = builder.device(address(index), SmmuId(0));
         }
-        let mut vfio = Vfio::new(core, HostConfig::with_page_size(CPU_PAGE));
-        let pid = vfio.spawn();
+        let mut machine = builder
+            .build_on(Counted::new)
+            .map_err(|error| error.errno())?;
         let mut groups = Vec::new();
-        for device in ids {
-            vfio.bind(device)?;
-            let group = vfio.core().device(device).ok_or(Errno::ENODEV)?.group;
-            groups.push((vfio.open_group(pid, group)?, group));
+        for index in 0..devices {
+            let fd = machine.group(address(index))?;
+            let device = machine.place(address(index)).device;
+            let core = machine.vfio.core();
+            groups.push((fd, core.device(device).ok_or(Errno::ENODEV)?.group));
         }
+        let LinuxMachine { vfio, pid, .. } = machine;
         Ok(Self {
             vfio,
             pid,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use iommu_core::uapi::{PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig};
+use iommu_core::uapi::PasidTableConfig;
 use iommu_core::{DeviceId, Errno, GroupId, IommuOps};
 use thiserror::Error;
 use vfio_type1::api::{IommuType, Mapping};
@@ -203,21 +203,11 @@ impl<'a, O: IommuOps> Vmm<'a, O> {
     /// The guest has invalidated an STE (CFGI_STE): the VMM reads it and tells the kernel. An STE
     /// it cannot use is passed over, and a refusal is only printed.
     pub fn guest_changed_ste(&mut self, device: DeviceId, ste: GuestSte) {
-        let (config, base_ptr) = match ste {
+        let table = match ste {
             GuestSte::Unusable => return,
-            GuestSte::Abort => (PasidConfig::ABORT, 0),
-            GuestSte::Bypass => (PasidConfig::BYPASS, 0),
-            GuestSte::Stage1(base_ptr) => (PasidConfig::TRANSLATE, base_ptr),
-        };
-        let table = PasidTableConfig {
-            version: 1,
-            format: PASID_FORMAT_SMMUV3,
-            base_ptr,
-            pasid_bits: 0,
-            config,
-            smmuv3_version: 1,
-            s1fmt: 0,
-            s1dss: 0,
+            GuestSte::Abort => PasidTableConfig::abort(),
+            GuestSte::Bypass => PasidTableConfig::bypass(),
+            GuestSte::Stage1(base_ptr) => PasidTableConfig::translate(base_ptr),
         };
         let group = self.vfio.core().device(device).map(|device| device.group);
         let Some(container) = group.and_then(|group| self.container_of(group)) else {
@@ -229,7 +219,7 @@ impl<'a, O: IommuOps> Vmm<'a, O> {
             .set_pasid_table(container, &table);
         if let Err(errno) = set {
             self.messages
-                .push(format!("SET_PASID_TABLE of {base_ptr:#x}: {errno}"));
+                .push(format!("SET_PASID_TABLE of {:#x}: {errno}", table.base_ptr));
         }
     }
 

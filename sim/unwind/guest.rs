@@ -2,7 +2,7 @@
 //! address to different pages.
 
 use iommu_core::Paddr;
-use iommu_core::uapi::{PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig};
+use iommu_core::uapi::PasidTableConfig;
 use smmu::addr::Pa;
 use smmu::mem::{AccessClass, PhysMem};
 use smmu::spec::attrs::{Ps, Tg0};
@@ -77,20 +77,10 @@ impl Table {
 
 /// What a stage 1 looks like in SET_PASID_TABLE.
 pub(super) fn config(stage1: Stage1) -> PasidTableConfig {
-    let (config, base_ptr) = match stage1 {
-        Stage1::Table(table) => (PasidConfig::TRANSLATE, table.base_ptr()),
-        Stage1::Bypass => (PasidConfig::BYPASS, 0),
-        Stage1::Abort => (PasidConfig::ABORT, 0),
-    };
-    PasidTableConfig {
-        version: 1,
-        format: PASID_FORMAT_SMMUV3,
-        base_ptr,
-        pasid_bits: 0,
-        config,
-        smmuv3_version: 1,
-        s1fmt: 0,
-        s1dss: 0,
+    match stage1 {
+        Stage1::Table(table) => PasidTableConfig::translate(table.base_ptr()),
+        Stage1::Bypass => PasidTableConfig::bypass(),
+        Stage1::Abort => PasidTableConfig::abort(),
     }
 }
 

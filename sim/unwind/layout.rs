@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::topology::PciAddress;
+
 /// Where a group is, and how many devices it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupPlace {
@@ -58,9 +60,14 @@ impl Layout {
         last.map_or(0, |last| last + 1)
     }
 
-    /// StreamID of a device: its PCI requester ID, a slot for each group.
+    /// Where a device is: a slot for each group, a function for each device.
+    pub const fn address(group: usize, device: u32) -> PciAddress {
+        PciAddress::new(0, group as u8 + 1, device as u8)
+    }
+
+    /// StreamID of a device: its PCI requester ID.
     pub const fn stream(group: usize, device: u32) -> u32 {
-        ((group as u32 + 1) << 3) | device
+        Self::address(group, device).requester_id()
     }
 }
 

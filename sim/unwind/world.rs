@@ -2,27 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
-use iommu_core::ops::DomainKind;
+use arm_smmu_v3::{Driver, Params, SmmuId};
 use iommu_core::semantics::{NestingType, PasidPolicy};
 use iommu_core::{
-    Control, CoreConfig, DeviceConfig, DeviceId, DomainId, Errno, FaultMode, GroupId, Grouping,
-    IommuCore, IommuOps, Paddr, Recording, Semantics,
+    Control, DeviceId, DomainId, Errno, FaultMode, GroupId, IommuOps, Paddr, Recording, Semantics,
 };
 use smmu::addr::Iova;
 use smmu::cache::{CacheConfig, ContiguousHint, TlbStructure, WalkCacheConfig};
 use smmu::cache::{Geometry, Replacement};
-use smmu::config::SmmuConfig;
 use smmu::ids::StreamId;
 use smmu::{Smmu, Transaction};
 use vfio_type1::api::{IommuType, Mapping, Rights};
-use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Type1, Vfio};
+use vfio_type1::{Pid, Placement, RegionConfig, Type1, Vfio};
 
 use super::guest::{self, Asids, PAGE, PAGES, PROBES, RANGES};
-use super::layout::Layout;
+use super::layout::{GroupPlace, Layout};
 use super::op::{Op, Stage1};
 use super::shared::Shared;
-use crate::board::{Board, BoardConfig};
+use crate::board::Board;
+use crate::linux::LinuxMachine;
 
 /// Memory of processes, within the board's RAM.
 const FRAMES: (u64, u64) = (2 << 40, 1 << 18);
@@ -94,54 +92,31 @@ impl World {
     /// As [`new`](Self::new).
     pub fn with_asids(semantics: Semantics, layout: &Layout, asids: Asids) -> Result<Self, Errno> {
         let policy = semantics.series.map(|series| series.policy);
-        let parts = (0..layout.smmus()).map(|_| SmmuConfig::qemu_11()).collect();
-        let config = BoardConfig {
-            caches: caches(),
-            tables: TABLES,
-            ram: vec![FRAMES],
-            ..BoardConfig::new(parts)
-        };
-        let board = Board::new(Control::new(semantics), &config).map_err(|_| Errno::ENODEV)?;
-        let params = Params {
-            queue_order: 0,
-            ..Params::default()
-        };
-        let driver = Driver::probe(board, params, layout.smmus())?;
-        let core_config = CoreConfig {
-            default_domain: DomainKind::Dma,
-            page_size: PAGE,
-        };
-        let mut core = IommuCore::new(driver, core_config);
-        let mut groups: Vec<Vec<DeviceId>> = Vec::new();
+        let mut builder = LinuxMachine::builder(semantics)
+            .caches(caches())
+            .tables(TABLES.0, TABLES.1)
+            .process_memory(FRAMES.0, FRAMES.1)
+            .driver(Params {
+                queue_order: 0,
+                ..Params::default()
+            });
         for (index, place) in layout.groups.iter().enumerate() {
-            let mut devices: Vec<DeviceId> = Vec::new();
-            for function in 0..place.devices {
-                let stream = StreamId::new(Layout::stream(index, function));
-                let name = format!("0000:00:{:02x}.{function}", index + 1);
-                let grouping = devices
-                    .first()
-                    .map_or(Grouping::Own, |d| Grouping::With(*d));
-                let device = DeviceConfig {
-                    grouping,
-                    ..DeviceConfig::pci(&name)
-                };
-                let firmware = Firmware::new(SmmuId(place.smmu), stream);
-                devices.push(core.add_device(device, &firmware)?);
+            let (first, smmu) = (Layout::address(index, 0), SmmuId(place.smmu));
+            builder = builder.device(first, smmu);
+            for function in 1..place.devices {
+                builder = builder.device_beside(Layout::address(index, function), smmu, first);
             }
-            groups.push(devices);
         }
-        let host = HostConfig {
-            ram_start: FRAMES.0,
-            ram_end: FRAMES.0 + FRAMES.1,
-            ..HostConfig::with_page_size(PAGE)
+        let machine = builder.build().map_err(|error| error.errno())?;
+        let devices = |(index, place): (usize, &GroupPlace)| {
+            let device = |function| machine.place(Layout::address(index, function)).device;
+            (0..place.devices).map(device).collect()
         };
-        let mut vfio = Vfio::new(core, host);
-        for device in groups.iter().flatten() {
-            vfio.bind(*device)?;
-        }
+        let groups = layout.groups.iter().enumerate().map(devices).collect();
+        let LinuxMachine { vfio, pid, .. } = machine;
         let mut world = Self {
-            pid: vfio.spawn(),
             vfio,
+            pid,
             containers: Vec::new(),
             groups: Vec::new(),
             memory: 0,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access_counts; // accesses of cold walks for every pair of sizes
+mod bare; // machines without software: what is asked for is what devices get
 mod cli; // what the command prints, where, and how it ends
 mod device; // the device against models: queues, registers, caches
 #[cfg(unix)]
@@ -10,10 +11,12 @@ mod docs; // every console example of README and book
 mod drive; // programs of bytes for the whole device, those of fuzzing among them
 mod driver; // the Linux driver on the device model, and against the real one's commands
 mod edge; // the numbered edge cases of the architecture
+mod examples; // the examples: in reading order, short, their output
 mod explained; // what a person reads for each kind of walk
 mod fuzz_bytes; // random bytes as tables and configuration: no panic, bounded walks
 mod illegal; // every rule a structure can break, each tied to its ID-register bit
 mod layout; // bit positions against golden tables typed by another route
+mod linux; // machines that run Linux, as their builder makes them
 #[cfg(unix)]
 mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines

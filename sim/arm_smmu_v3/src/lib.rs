@@ -5,6 +5,18 @@
 //! hold besides: where tables are and which identifiers are taken; what tables, STEs and CDs say
 //! is read from memory.
 //!
+//! A whole machine is `smmu_sim::linux::LinuxMachine`. What the driver does can also be asked of its
+//! parts, such as the words of a command:
+//!
+//! ```
+//! use arm_smmu_v3::Command;
+//! use smmu::ids::{Asid, Vmid};
+//!
+//! let command = Command::TlbiNhAsid { asid: Asid::new(5), vmid: Vmid::new(0) };
+//! assert_eq!(command.words(), [0x0005_0000_0000_0011, 0]);
+//! assert_eq!(Command::from_words(command.words()), Some(command));
+//! ```
+//!
 //! Reading order: [`platform`], [`probe`], [`command`] and `cmdq`, [`pgtable`], [`ste`] and
 //! [`entry`], `domain`, the two ways to attach (`attach_first`, `attach`), `maintenance`, `nested`.
 

@@ -36,6 +36,36 @@ pub struct PasidTableConfig {
     pub s1dss: u8,
 }
 
+impl PasidTableConfig {
+    /// Stage 1 by the one context descriptor at this guest physical address.
+    pub const fn translate(base_ptr: u64) -> Self {
+        Self::of(PasidConfig::TRANSLATE, base_ptr)
+    }
+
+    /// Stage 1 is bypassed.
+    pub const fn bypass() -> Self {
+        Self::of(PasidConfig::BYPASS, 0)
+    }
+
+    /// Every transaction is aborted.
+    pub const fn abort() -> Self {
+        Self::of(PasidConfig::ABORT, 0)
+    }
+
+    const fn of(config: PasidConfig, base_ptr: u64) -> Self {
+        Self {
+            version: 1,
+            format: PASID_FORMAT_SMMUV3,
+            base_ptr,
+            pasid_bits: 0,
+            config,
+            smmuv3_version: 1,
+            s1fmt: 0,
+            s1dss: 0,
+        }
+    }
+}
+
 /// `IOMMU_PASID_FORMAT_SMMUV3`.
 pub const PASID_FORMAT_SMMUV3: u32 = 1;
 

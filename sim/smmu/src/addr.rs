@@ -2,6 +2,12 @@
 
 use core::fmt;
 
+/// An address of one of the spaces below, for what holds addresses of any of them.
+pub trait Address: Copy {
+    /// The address as a number.
+    fn number(self) -> u64;
+}
+
 macro_rules! address {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -52,6 +58,13 @@ macro_rules! address {
         impl fmt::LowerHex for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::LowerHex::fmt(&self.0, f)
+            }
+        }
+
+        impl Address for $name {
+            #[inline]
+            fn number(self) -> u64 {
+                self.0
             }
         }
 

@@ -4,6 +4,22 @@
 //! ([`Smmu::mmio_write`]); a device's transaction goes in through [`Smmu::translate`] and comes out
 //! as an [`Outcome`]. An architectural fault is a value. Nothing here knows an operating system.
 //!
+//! A machine in a few lines is [`bare::BareMachine`]; [`prelude`] has what most programs use.
+//!
+//! ```
+//! use smmu::prelude::*;
+//!
+//! let device = StreamId::new(8);
+//! let page = Mappings::new().map(Iova::new(0x1000), Pa::new(0x5000_0000), 4096, Allow::Read);
+//! let mut machine = BareMachine::builder().stage1(device, page).build()?;
+//! assert_eq!(machine.read(device, Iova::new(0x1234)).pa(), Some(Pa::new(0x5000_0234)));
+//!
+//! // A fault is a value, and leaves a record where the architecture says.
+//! assert!(machine.write(device, Iova::new(0x1234)).fault().is_some());
+//! assert_eq!(machine.take_events().len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Reading order: [`config`] (what the part can do), [`regfile`], [`fetch`] (from StreamID to
 //! context), [`walk`] (from address to address), [`fault`] (from fault to event record).
 
@@ -13,6 +29,7 @@ pub mod addr;
 mod atos;
 pub mod ats;
 pub mod attr;
+pub mod bare;
 pub mod cache;
 mod cmdq;
 pub mod command;
@@ -24,7 +41,8 @@ pub mod ids;
 mod irq;
 pub mod mem;
 pub mod observe;
-pub mod perm;
+mod perm;
+pub mod prelude;
 pub mod priq;
 pub mod queue;
 pub mod regfile;

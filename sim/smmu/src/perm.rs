@@ -4,7 +4,7 @@ use crate::transaction::{AccessKind, InstructionOrData, Privilege, Transaction};
 
 /// How a page may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Writable {
+pub(crate) enum Writable {
     /// Not at all.
     No,
     /// After hardware marks the descriptor dirty (writable-clean, DDI 0487 §D8.5.4).
@@ -14,7 +14,7 @@ pub enum Writable {
 }
 
 /// What one stage grants to one transaction. Asked for only what a check needs.
-pub trait Grants {
+pub(crate) trait Grants {
     /// Whether data may be read.
     fn read(&self) -> bool;
     /// How the page may be written.
@@ -25,13 +25,13 @@ pub trait Grants {
 
 /// What a stage checks a transaction for. InD and PnU are those after INSTCFG and PRIVCFG.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Request {
+pub(crate) struct Request {
     /// What it does.
-    pub kind: AccessKind,
+    pub(crate) kind: AccessKind,
     /// Instruction or data.
-    pub ind: InstructionOrData,
+    pub(crate) ind: InstructionOrData,
     /// Privileged or unprivileged.
-    pub pnu: Privilege,
+    pub(crate) pnu: Privilege,
 }
 
 impl Request {
@@ -46,13 +46,13 @@ impl Request {
     }
 
     /// The SMMU's own read of a CD or descriptor through stage 2.
-    pub const TABLE_READ: Self = Self {
+    pub(crate) const TABLE_READ: Self = Self {
         kind: AccessKind::Read,
         ind: InstructionOrData::Data,
         pnu: Privilege::Privileged,
     };
     /// The SMMU's own update of a stage-1 descriptor through stage 2.
-    pub const TABLE_WRITE: Self = Self {
+    pub(crate) const TABLE_WRITE: Self = Self {
         kind: AccessKind::Write,
         ind: InstructionOrData::Data,
         pnu: Privilege::Privileged,
@@ -61,7 +61,7 @@ impl Request {
 
 /// Whether an access may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As `kind`, which may be weaker than what was asked for.
     Granted {
         /// What is carried out.
@@ -78,7 +78,7 @@ pub enum Verdict {
 
 /// Checks `request` against what a page grants (IHI 0070 §3.13, §13.1.4).
 #[inline(always)]
-pub fn check(page: &impl Grants, request: Request) -> Verdict {
+pub(crate) fn check(page: &impl Grants, request: Request) -> Verdict {
     let granted = |mark_dirty| Verdict::Granted {
         kind: request.kind,
         mark_dirty,
@@ -152,7 +152,7 @@ pub struct Stage1Regime {
 
 /// Restrictions collected from Table descriptors: bits of `PXNTable`, `UXNTable`, `APTable` where
 /// the descriptor has them (\[62:59\]).
-pub const HIERARCHICAL_MASK: u64 = 0xf << 59;
+pub(crate) const HIERARCHICAL_MASK: u64 = 0xf << 59;
 
 const PXN_TABLE: u64 = 1 << 59;
 const UXN_TABLE: u64 = 1 << 60;
@@ -170,17 +170,17 @@ const S2AP_WRITE: u64 = 1 << 7;
 
 /// A stage-1 block or page as one request sees it (IHI 0070 §3.13.4; DDI 0487 §D8.4).
 #[derive(Debug, Clone, Copy)]
-pub struct Stage1Page<'a> {
+pub(crate) struct Stage1Page<'a> {
     /// The descriptor.
-    pub leaf: u64,
+    pub(crate) leaf: u64,
     /// Union of the [`HIERARCHICAL_MASK`] bits of the Table descriptors passed; none if CD.HADx.
-    pub tables: u64,
+    pub(crate) tables: u64,
     /// The regime's rules.
-    pub regime: &'a Stage1Regime,
+    pub(crate) regime: &'a Stage1Regime,
     /// InD of the access.
-    pub ind: InstructionOrData,
+    pub(crate) ind: InstructionOrData,
     /// PnU of the access.
-    pub pnu: Privilege,
+    pub(crate) pnu: Privilege,
 }
 
 impl Stage1Page<'_> {
@@ -261,7 +261,7 @@ impl Grants for Stage1Page<'_> {
 
 /// How stage 2 reads XN (IDR3.XNX).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ExecuteNever {
+pub(crate) enum ExecuteNever {
     /// Bit 54 alone.
     OneBit,
     /// Bits \[54:53\], by privilege.
@@ -270,15 +270,15 @@ pub enum ExecuteNever {
 
 /// A stage-2 block or page as one request sees it (IHI 0070 §3.13.5; DDI 0487 §D8.4.4).
 #[derive(Debug, Clone, Copy)]
-pub struct Stage2Page {
+pub(crate) struct Stage2Page {
     /// The descriptor.
-    pub leaf: u64,
+    pub(crate) leaf: u64,
     /// How XN is read.
-    pub xn: ExecuteNever,
+    pub(crate) xn: ExecuteNever,
     /// Whether hardware manages dirty state: STE.S2HA and S2HD.
-    pub dirty_state: DirtyState,
+    pub(crate) dirty_state: DirtyState,
     /// PnU of the access.
-    pub pnu: Privilege,
+    pub(crate) pnu: Privilege,
 }
 
 impl Grants for Stage2Page {
@@ -312,7 +312,7 @@ impl Grants for Stage2Page {
 
 /// Whether hardware manages dirty state at a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DirtyState {
+pub(crate) enum DirtyState {
     /// DBM has no meaning.
     Ignored,
     /// DBM marks a page as writable-clean.
@@ -321,7 +321,7 @@ pub enum DirtyState {
 
 /// The descriptor after an update: Access flag set, and dirty if `mark_dirty`.
 #[inline]
-pub fn updated_stage1(leaf: u64, mark_dirty: bool) -> u64 {
+pub(crate) fn updated_stage1(leaf: u64, mark_dirty: bool) -> u64 {
     let leaf = leaf | ACCESS_FLAG;
     if mark_dirty {
         leaf & !AP_READ_ONLY
@@ -332,10 +332,10 @@ pub fn updated_stage1(leaf: u64, mark_dirty: bool) -> u64 {
 
 /// The stage-2 descriptor after an update: Access flag set, and dirty if `mark_dirty`.
 #[inline]
-pub fn updated_stage2(leaf: u64, mark_dirty: bool) -> u64 {
+pub(crate) fn updated_stage2(leaf: u64, mark_dirty: bool) -> u64 {
     let leaf = leaf | ACCESS_FLAG;
     if mark_dirty { leaf | S2AP_WRITE } else { leaf }
 }
 
 /// AF, of leaf descriptors and, with HAFT, of Table descriptors.
-pub const ACCESS_FLAG: u64 = 1 << 10;
+pub(crate) const ACCESS_FLAG: u64 = 1 << 10;

@@ -12,8 +12,8 @@ mod log;
 use std::sync::{Arc, Mutex};
 
 use crate::ats::{TranslationCompletion, TranslationRequest};
-use crate::cache::{CacheConfig, Caches};
-use crate::cmdq::{CommandStep, Endpoints};
+use crate::cache::{CacheConfig, CacheError, Caches};
+use crate::cmdq::{CommandError, CommandStep, Endpoints};
 use crate::command::{Command, InvalidationScope};
 use crate::config::{ConfigError, SmmuConfig};
 use crate::irq::Interrupts;
@@ -54,6 +54,19 @@ impl SharedSmmu {
         Ok(Self {
             // Ports translate; the device itself needs caches for ATS configurations only.
             device: Mutex::new(Smmu::new(config)?),
+            changes: ChangeLog::new(),
+            caches: *caches,
+        })
+    }
+
+    /// A device that is programmed already; what its own caches hold is forgotten.
+    ///
+    /// # Errors
+    /// [`CacheError`] naming the cache that cannot be built.
+    pub fn of(device: Smmu, caches: &CacheConfig) -> Result<Self, CacheError> {
+        caches.validate()?;
+        Ok(Self {
+            device: Mutex::new(device.with_other_caches(&CacheConfig::OFF)?),
             changes: ChangeLog::new(),
             caches: *caches,
         })
@@ -111,6 +124,25 @@ impl SharedSmmu {
             self.changes.publish(Change::Invalidate(command, scope));
         }
         step
+    }
+
+    /// [`Smmu::execute_command`].
+    ///
+    /// # Errors
+    /// [`CommandError`] if it is illegal or fails.
+    pub fn execute_command<M: PhysMem + ?Sized>(
+        &self,
+        mem: &mut M,
+        words: [u64; 2],
+    ) -> Result<u64, CommandError> {
+        let mut device = self.device();
+        let scope = device.registers().invalidation_scope();
+        let command = Command::decode(words, device.config()).map_err(CommandError::Illegal)?;
+        let removed = device.execute_command(mem, words)?;
+        if command.invalidates() {
+            self.changes.publish(Change::Invalidate(command, scope));
+        }
+        Ok(removed)
     }
 
     /// Carries out what is pending, as [`Smmu::run_until_idle`] does, one command at a time.

@@ -28,6 +28,11 @@ impl Bump {
     pub fn new(start: u64, end: u64) -> Self {
         Self { next: start, end }
     }
+
+    /// Where what is left begins.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
 }
 
 impl FrameSource for Bump {

@@ -10,6 +10,7 @@ pub mod params;
 mod stage1;
 mod stage2;
 
+pub use crate::perm::Stage1Regime;
 pub(crate) use lookaside::{Lookaside, TableFound};
 pub(crate) use nested::{Leaves, Walked};
 pub(crate) use stage1::Stage1Leaf;

@@ -4,6 +4,37 @@
 //! goes through [`Vfio::ioctl`] and a few system calls, with the errors of the kernel whose
 //! [`Semantics`](iommu_core::Semantics) the machine carries; [`api`] is a typed layer above.
 
+//!
+//! ```
+//! use iommu_core::ops::DomainKind;
+//! use iommu_core::testing::{Fw, TableDouble};
+//! use iommu_core::{CoreConfig, DeviceConfig, IommuCore, Kernel, Semantics};
+//! use vfio_type1::api::{IommuType, Mapping, Rights};
+//! use vfio_type1::{HostConfig, RegionConfig, Vfio};
+//!
+//! // A machine: one device, bound to VFIO, over a driver without hardware.
+//! let driver = TableDouble::two(Semantics::kernel(Kernel::V6_12));
+//! let config = CoreConfig { default_domain: DomainKind::Dma, page_size: 4096 };
+//! let mut core = IommuCore::new(driver, config);
+//! let device = core.add_device(DeviceConfig::pci("0000:00:05.0"), &Fw::on(0))?;
+//! let group = core.device(device).ok_or("gone")?.group;
+//! let mut vfio = Vfio::new(core, HostConfig::with_page_size(4096));
+//! vfio.bind(device)?;
+//!
+//! // A process: a container with the device's group, and memory that devices may use.
+//! let pid = vfio.spawn();
+//! let region = RegionConfig::ordinary(0x4000);
+//! let vaddr = vfio.host_mut().map_memory(pid, &region, 4096)?;
+//! let mut process = vfio.caller(pid);
+//! let (container, group) = (process.open_container()?, process.open_group(group)?);
+//! process.set_container(group, container)?;
+//! process.set_iommu(container, IommuType::Type1V2)?;
+//! let mapping = Mapping { iova: 0x10_0000, vaddr, size: 0x4000, rights: Rights::ReadWrite };
+//! process.map(container, mapping)?;
+//! assert_eq!(vfio.host().pins().count(), 4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 pub mod abi;
 pub mod api;
 mod container;

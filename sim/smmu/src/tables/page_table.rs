@@ -20,14 +20,38 @@ pub struct Geometry {
 impl Geometry {
     /// The stage-1 shape for this granule and input size: one start table, as small as it can be.
     pub fn stage1(granule_log2: u32, input_bits: u32) -> Self {
-        let stride = granule_log2 - 3;
-        let levels = (input_bits - 1 - granule_log2) / stride;
+        // What makes no sense makes a shape that [`PageTable::new`] refuses.
+        let stride = granule_log2.saturating_sub(3).max(1);
+        let levels = input_bits.saturating_sub(1 + granule_log2) / stride;
         Self {
             granule_log2,
             input_bits,
             start_level: 3 - levels as i32,
             lpa2: false,
         }
+    }
+
+    /// The stage-2 shape for this granule and input size, as Linux picks it: where up to 16 tables
+    /// side by side spare a level, they do.
+    pub fn stage2(granule_log2: u32, input_bits: u32) -> Self {
+        let one_table = Self::stage1(granule_log2, input_bits);
+        let below = one_table.lsb(one_table.start_level);
+        let concatenates = one_table.start_level < 3 && input_bits.saturating_sub(below) <= 4;
+        Self {
+            start_level: one_table.start_level + i32::from(concatenates),
+            ..one_table
+        }
+    }
+
+    /// Whether there are tables of this shape.
+    fn exists(&self) -> bool {
+        let per_table = self.granule_log2.saturating_sub(3);
+        matches!(self.granule_log2, 12 | 14 | 16)
+            && (-1..=3).contains(&self.start_level)
+            && self.input_bits <= 52
+            // Up to 16 tables side by side at the start level.
+            && (self.lsb(self.start_level)..=self.lsb(self.start_level) + per_table + 4)
+                .contains(&self.input_bits)
     }
 
     /// Lowest input bit that `level` resolves.
@@ -44,6 +68,9 @@ pub enum MapError {
     /// The frame source is exhausted.
     #[error("no memory left for a table")]
     NoFrames,
+    /// There are no tables of this shape.
+    #[error("no table has this shape: {0:?}")]
+    Geometry(Geometry),
     /// A table lies where there is no memory.
     #[error("the table at {0:#x} is not in memory")]
     NotInMemory(u64),
@@ -94,8 +121,11 @@ impl PageTable {
     /// An empty table whose start table comes from `frames`.
     ///
     /// # Errors
-    /// [`MapError::NoFrames`].
+    /// [`MapError::Geometry`], [`MapError::NoFrames`].
     pub fn new(geometry: Geometry, frames: &mut impl FrameSource) -> Result<Self, MapError> {
+        if !geometry.exists() {
+            return Err(MapError::Geometry(geometry));
+        }
         let index_bits = geometry.input_bits - geometry.lsb(geometry.start_level);
         // 64 bytes is the least alignment any output size asks for.
         let root = frames

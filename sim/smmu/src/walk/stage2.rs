@@ -27,13 +27,13 @@ pub struct Stage2 {
     /// STE.S2HA: hardware sets the Access flag.
     pub ha: bool,
     /// STE.S2HD with S2HA: hardware manages dirty state.
-    pub dirty_state: DirtyState,
+    pub(crate) dirty_state: DirtyState,
     /// STE.S2PTW, where both stages are enabled: no tables in Device memory.
     pub ptw: bool,
     /// STE.S2FWB: stage 2 decides the memory type.
     pub fwb: bool,
     /// How XN is read.
-    pub xn: ExecuteNever,
+    pub(crate) xn: ExecuteNever,
     /// Whether NoTagAccess memory attributes exist.
     pub tags: NoTagAccess,
     /// Shareability of all pages where S2DS takes the descriptor's SH bits for addresses.
