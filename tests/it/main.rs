@@ -17,6 +17,7 @@ mod layout; // bit positions against golden tables typed by another route
 #[cfg(unix)]
 mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines
+mod reference; // reference pages and figures of the book, against the code
 mod sanitizer; // drivers watched: every planted mistake found, correct ones silent
 mod schema; // JSON Schemas under docs/
 mod support;

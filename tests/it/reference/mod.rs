@@ -1,0 +1,61 @@
+//! The reference pages of the book: tables between markers are made from the code and compared with
+//! it. `SNAPSHOTS=overwrite cargo test --test it reference` writes them anew.
+
+mod capabilities;
+mod command_line;
+mod commands;
+mod events;
+mod figures;
+mod registers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use smmu::spec::Layout;
+
+fn book() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src")
+}
+
+/// Compares a generated part of a page with what stands between its markers.
+#[track_caller]
+fn is_made(page: &str, part: &str, text: &str) {
+    let path = book().join(page);
+    let old = fs::read_to_string(&path).unwrap();
+    let begin = format!("<!-- {part}: made by tests/it/reference -->\n");
+    let end = format!("<!-- end of {part} -->\n");
+    let (before, rest) = old
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("{page}: no line {begin}"));
+    let (_, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("{page}: no line {end}"));
+    let new = format!("{before}{begin}\n{}\n\n{end}{after}", text.trim_end());
+    snapbox::assert_data_eq!(new, snapbox::Data::read_from(&path, None).raw());
+}
+
+/// What a command writes to standard output.
+fn smmu_sim(arguments: &[&str]) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_smmu-sim"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("COLUMNS")
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{arguments:?}: {done:?}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Fields of a layout with their positions, in order.
+fn positions(layout: &Layout) -> String {
+    let fields: Vec<String> = layout
+        .fields
+        .iter()
+        .map(|field| match (field.msb, field.lsb) {
+            (msb, lsb) if msb == lsb => format!("{} [{lsb}]", field.name),
+            (msb, lsb) => format!("{} [{msb}:{lsb}]", field.name),
+        })
+        .collect();
+    fields.join(", ")
+}
