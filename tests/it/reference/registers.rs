@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::{is_made, positions, smmu_sim};
 
-
 /// `StrtabBaseCfg` as the architecture writes it.
 fn register_name(structure: &str) -> String {
     let mut name = String::new();
