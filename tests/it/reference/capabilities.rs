@@ -35,11 +35,11 @@ const OPENVMM: IdRegisters = IdRegisters {
 };
 
 /// One line of the table.
-struct Row {
+pub(super) struct Row {
     register: String,
     field: String,
     meaning: String,
-    ours: String,
+    pub(super) ours: String,
     note: String,
     tests: Vec<String>,
     /// QEMU, gem5, OpenVMM.
@@ -48,7 +48,31 @@ struct Row {
     linux: String,
 }
 
-fn rows() -> Vec<Row> {
+impl Row {
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.register, self.field)
+    }
+
+    fn layout(&self) -> &'static Field {
+        let registers = identification();
+        let (_, fields) = registers
+            .iter()
+            .find(|(name, _)| *name == self.register)
+            .unwrap();
+        fields
+            .iter()
+            .find(|field| field.name == self.field)
+            .unwrap()
+    }
+
+    /// Size of the field.
+    pub(super) fn bits(&self) -> u8 {
+        let field = self.layout();
+        (field.msb - field.lsb + 1) as u8
+    }
+}
+
+pub(super) fn rows() -> Vec<Row> {
     let text = fs::read_to_string(book().join("reference/capabilities.tsv")).unwrap();
     text.lines()
         .skip(1)
@@ -91,15 +115,6 @@ fn identification() -> Vec<(String, &'static [Field])> {
         .collect()
 }
 
-fn field_of(row: &Row) -> &'static Field {
-    let registers = identification();
-    let (_, fields) = registers
-        .iter()
-        .find(|(name, _)| *name == row.register)
-        .unwrap();
-    fields.iter().find(|field| field.name == row.field).unwrap()
-}
-
 fn word<'a>(ids: &'a mut IdRegisters, register: &str) -> Option<&'a mut u32> {
     Some(match register {
         "IDR0" => &mut ids.idr0,
@@ -114,7 +129,16 @@ fn word<'a>(ids: &'a mut IdRegisters, register: &str) -> Option<&'a mut u32> {
 
 fn value(mut ids: IdRegisters, row: &Row) -> Option<u64> {
     let word = *word(&mut ids, &row.register)?;
-    Some((field_of(row).read)(&[word.into()]))
+    Some((row.layout().read)(&[word.into()]))
+}
+
+/// The registers with the row's field replaced; `None` for a register that parts do not choose.
+pub(super) fn with_value(mut ids: IdRegisters, row: &Row, value: u64) -> Option<IdRegisters> {
+    let field = row.layout();
+    let mask = ((1u64 << (field.msb + 1)) - (1u64 << field.lsb)) as u32;
+    let word = word(&mut ids, &row.register)?;
+    *word = *word & !mask | (value << field.lsb) as u32 & mask;
+    Some(ids)
 }
 
 /// What becomes of the values of a field, over parts unlike each other.
@@ -129,7 +153,6 @@ struct Fate {
 }
 
 fn fate(row: &Row) -> Fate {
-    let field = field_of(row);
     let mut bases: Vec<SmmuConfig> = PARTS
         .iter()
         .map(|(name, _)| part(name).unwrap().features)
@@ -138,14 +161,11 @@ fn fate(row: &Row) -> Fate {
     both.s2p = true;
     bases.push(both);
     let mut fate = Fate::default();
-    for value in 0..1u64 << (field.msb - field.lsb + 1) {
+    for value in 0..1u64 << row.bits() {
         for base in &bases {
-            let mut ids = base.id_registers();
-            let Some(word) = word(&mut ids, &row.register) else {
+            let Some(ids) = with_value(base.id_registers(), row, value) else {
                 return fate;
             };
-            let mask = ((1u64 << (field.msb + 1)) - (1u64 << field.lsb)) as u32;
-            *word = *word & !mask | (value << field.lsb) as u32;
             match SmmuConfig::from_id_registers(ids) {
                 Ok(built) => {
                     let read = self::value(built.id_registers(), row) == Some(value);
@@ -156,9 +176,7 @@ fn fate(row: &Row) -> Fate {
                     };
                     set.insert(value);
                 }
-                Err(ConfigError::NotModelled { field, .. })
-                    if field == format!("{}.{}", row.register, row.field) =>
-                {
+                Err(ConfigError::NotModelled { field, .. }) if field == row.name() => {
                     fate.refused.insert(value);
                 }
                 Err(_) => {}
@@ -199,19 +217,15 @@ fn every_identification_field_has_a_row_and_every_row_a_test() {
         })
         .collect();
     let rows = rows();
-    let named: Vec<String> = rows
-        .iter()
-        .map(|row| format!("{}.{}", row.register, row.field))
-        .collect();
+    let named: Vec<String> = rows.iter().map(Row::name).collect();
     assert_eq!(named, fields);
     for row in &rows {
         // Long enough for the test that looks for the functions pages name.
         let known = |name: &String| name.matches('_').count() >= 3;
         assert!(
             !row.tests.is_empty() && row.tests.iter().all(known),
-            "{}.{}: {:?}",
-            row.register,
-            row.field,
+            "{}: {:?}",
+            row.name(),
             row.tests
         );
     }
@@ -221,7 +235,7 @@ fn every_identification_field_has_a_row_and_every_row_a_test() {
 fn each_identification_field_takes_the_values_its_row_says() {
     let device = Smmu::new(SmmuConfig::full()).unwrap();
     for row in rows() {
-        let name = format!("{}.{}", row.register, row.field);
+        let name = row.name();
         let fate = fate(&row);
         let zero_alone = fate.kept.iter().all(|&value| value == 0);
         let told = match row.ours.as_str() {

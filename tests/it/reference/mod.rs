@@ -4,6 +4,7 @@
 mod capabilities;
 mod command_line;
 mod commands;
+mod effects;
 mod events;
 mod figures;
 mod registers;
