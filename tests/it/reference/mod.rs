@@ -60,3 +60,37 @@ fn positions(layout: &Layout) -> String {
         .collect();
     fields.join(", ")
 }
+
+/// Words in backticks that are a path of this repository.
+fn named_paths(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2).filter(|word| {
+        ["tests/", "sim/", "docs/", "examples/", "benches/"]
+            .iter()
+            .any(|folder| word.starts_with(folder))
+            && !word.contains(['*', ' '])
+    })
+}
+
+#[test]
+fn files_that_pages_name_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![book()];
+    let mut missing = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                let named = text.lines().flat_map(named_paths);
+                missing.extend(
+                    named
+                        .filter(|name| !root.join(name).exists())
+                        .map(|name| format!("{}: {name}", path.display())),
+                );
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
