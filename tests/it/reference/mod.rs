@@ -7,6 +7,7 @@ mod commands;
 mod effects;
 mod events;
 mod figures;
+mod illegal;
 mod registers;
 
 use std::fs;
