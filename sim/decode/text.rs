@@ -36,7 +36,7 @@ impl Decoded {
             };
             let name = field.name;
             let value = format!("{:#x}", field.value);
-            let line = format!("  {range:<10}{name:<15}{value:<20}{}", field.meaning);
+            let line = format!("  {range:<10}{name:<14} {value:<20}{}", field.meaning);
             writeln!(out, "{}", line.trim_end())?;
         }
         let hidden = self.fields.len() - shown.len();

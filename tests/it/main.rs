@@ -20,6 +20,7 @@ mod linux; // machines that run Linux, as their builder makes them
 #[cfg(unix)]
 mod live; // a QEMU that runs, its recorded session, cores, what is refused
 mod recordings; // golden scenarios and snapshots of real machines
+mod reference; // reference pages and figures of the book, against the code
 mod sanitizer; // drivers watched: every planted mistake found, correct ones silent
 mod scenarios; // scenario files: the library, each expectation flipped, mistakes shown
 mod schema; // JSON Schemas under docs/

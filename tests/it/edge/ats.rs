@@ -295,6 +295,19 @@ fn edge_169_configuration_errors_of_translated_transactions_are_told_on_demand()
     }
 }
 
+/// IDR3.PASIDTT (IHI 0070 §6.3.4).
+#[test]
+fn a_pasid_of_a_translated_transaction_counts_where_the_part_has_pasidtt() {
+    for pasidtt in [false, true] {
+        let bench = with_eats(Bench::stage1(), 1).part(|part| part.pasidtt = pasidtt);
+        let mut rig = Rig::new(bench);
+        check_ats(&mut rig);
+        // The stream has one CD, so no substream: an error, if anybody looks.
+        let answer = translated(&mut rig, &substream(read(PA), 1));
+        assert_eq!(is_abort(&answer), pasidtt);
+    }
+}
+
 #[test]
 fn translated_addresses_must_fit_the_part() {
     // deviations.md D44
