@@ -11,6 +11,7 @@ pub mod explain;
 pub mod input;
 pub mod live;
 pub mod machine;
+pub mod report;
 pub mod scenario;
 pub mod simulate;
 pub mod snapshot;

@@ -1,6 +1,7 @@
 //! Explanations of a translation: every access in order, the two-dimensional grid of a nested walk,
 //! and the outcome in words; as text, JSON and a self-contained page.
 
+mod fields;
 mod grid;
 pub mod html;
 mod json;

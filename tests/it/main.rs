@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access_counts; // accesses of cold walks for every pair of sizes
+mod browser; // every report, opened in Chromium where one is installed
 mod cli; // what the command prints, where, and how it ends
 mod device; // the device against models: queues, registers, caches
 #[cfg(unix)]
