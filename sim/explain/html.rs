@@ -154,7 +154,7 @@ fn grid_cell(
 fn table(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Result {
     writeln!(
         out,
-        "<div class=\"scroll\"><table>\n<caption>Every access; open a meaning for its fields</caption>\n\
+        "<div class=\"scroll\"><table class=\"accesses\">\n<caption>Every access; open a meaning for its fields</caption>\n\
          <thead><tr><th scope=\"col\">#</th><th scope=\"col\">access</th><th scope=\"col\">ipa</th>\
          <th scope=\"col\">pa</th><th scope=\"col\">value</th><th scope=\"col\">meaning</th></tr></thead>\n\
          <tbody>"
@@ -168,8 +168,8 @@ fn table(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Result {
         let name = format!("{id}-{index}");
         write!(
             out,
-            "<tr id=\"{name}\" data-shows=\"{name}-d\"{class}><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td class=\"wide\">",
+            "<tr id=\"{name}\" data-shows=\"{name}-d\"{class}><td>{}</td><td>{}</td><td data-is=\"ipa\">{}</td>\
+             <td data-is=\"pa\">{}</td><td data-is=\"value\">{}</td><td class=\"wide\">",
             row.label,
             row.what(),
             row.ipa.map_or_else(String::new, |ipa| ipa.to_string()),
@@ -240,8 +240,18 @@ fn value(row: &Row) -> String {
     match &row.recorded {
         Recorded::Word(word) => format!("{word:016x}"),
         Recorded::Structure(words) => {
-            let words: Vec<_> = words.iter().map(|word| format!("{word:016x}")).collect();
-            words.join("<br>")
+            let set = words
+                .iter()
+                .rposition(|word| *word != 0)
+                .map_or(0, |at| at + 1);
+            let mut shown: Vec<_> = words[..set]
+                .iter()
+                .map(|word| format!("{word:016x}"))
+                .collect();
+            if set < words.len() {
+                shown.push(format!("{} words of zeros", words.len() - set));
+            }
+            shown.join("<br>")
         }
         Recorded::Update { new, .. } => format!("{new:016x}"),
         Recorded::Aborted => "abort".into(),

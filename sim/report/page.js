@@ -6,23 +6,24 @@
 
   // Pointing at [data-shows=ID], or focusing or touching it, copies what #ID holds into the panel of
   // its section, and marks both.
-  const lit = new Set();
   const show = (source) => {
     const section = source.closest("section");
     const panel = section && section.querySelector("[data-panel]");
     const target = document.getElementById(source.dataset.shows);
     if (!panel || !target) return;
-    for (const element of lit) element.classList.remove("lit", "now");
-    lit.clear();
     const held = target.cloneNode(true);
     held.removeAttribute("id");
     panel.replaceChildren(held);
     for (const element of section.querySelectorAll("[data-shows]")) {
-      if (element.dataset.shows !== source.dataset.shows) continue;
-      element.classList.add(element.tagName === "TR" ? "now" : "lit");
-      lit.add(element);
+      element.classList.toggle("lit", element.dataset.shows === source.dataset.shows);
     }
   };
+  // To begin with: where it went wrong, or where it ended.
+  for (const panel of document.querySelectorAll("[data-panel]")) {
+    const cells = [...panel.closest("section").querySelectorAll(".cell[data-shows]")];
+    const first = cells.find((cell) => cell.classList.contains("fault")) || cells.pop();
+    if (first) show(first);
+  }
   for (const kind of ["mouseover", "focusin", "click"]) {
     document.addEventListener(kind, (event) => {
       const source = event.target.closest && event.target.closest("[data-shows]");

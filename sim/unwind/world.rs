@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
+use arm_smmu_v3::{Driver, Firmware, Params, Platform, SmmuId};
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{NestingType, PasidPolicy};
 use iommu_core::{
     Control, CoreConfig, DeviceConfig, DeviceId, DomainId, Errno, FaultMode, GroupId, Grouping,
     IommuCore, IommuOps, Paddr, Recording, Semantics,
 };
-use smmu::addr::Iova;
+use smmu::addr::{Iova, Pa};
 use smmu::cache::{CacheConfig, ContiguousHint, TlbStructure, WalkCacheConfig};
 use smmu::cache::{Geometry, Replacement};
 use smmu::config::SmmuConfig;
@@ -22,7 +22,7 @@ use super::guest::{self, Asids, PAGE, PAGES, PROBES, RANGES};
 use super::layout::Layout;
 use super::op::{Op, Stage1};
 use super::shared::Shared;
-use crate::board::{Board, BoardConfig};
+use crate::board::{Board, BoardConfig, Deed, Moment};
 
 /// Memory of processes, within the board's RAM.
 const FRAMES: (u64, u64) = (2 << 40, 1 << 18);
@@ -356,6 +356,21 @@ impl World {
     pub fn record(&mut self) {
         let control = self.vfio.core_mut().ops_mut().control_mut();
         control.journal.set(Recording::On);
+    }
+
+    /// What the driver did to the hardware since [`record`](Self::record), as [`Board::take_deeds`].
+    pub(super) fn take_deeds(&mut self) -> Vec<(Moment, Deed)> {
+        let driver = self.vfio.core_mut().ops_mut();
+        driver.platform_mut().take_deeds()
+    }
+
+    /// Where a stream's STE is, and its words; `None` without one.
+    pub(super) fn ste_words(&self, smmu: SmmuId, stream: StreamId) -> Option<(Pa, [u64; 8])> {
+        let driver = self.vfio.core().ops();
+        let pa = driver.ste_pa(smmu, stream)?;
+        let mut words = [0; 8];
+        driver.platform().read_words(pa, &mut words);
+        Some((pa, words))
     }
 
     /// Domains of the containers, by SMMU and groups.
