@@ -26,6 +26,11 @@ pub struct Explained {
     pub recording: Recording,
 }
 
+/// What became of a transaction, in one line.
+pub fn headline(outcome: &Outcome) -> String {
+    outcome::headline(outcome)
+}
+
 /// Translates `transaction` and keeps every access.
 pub fn explain<M: PhysMem>(smmu: &Smmu, mem: &mut M, transaction: &Transaction) -> Explained {
     let mut recording = Recording::default();

@@ -200,6 +200,15 @@ impl CacheView {
         &mut self.frames[at]
     }
 
+    /// What the sanitizer found of the last step, if it is one that is kept.
+    pub fn found(&mut self, finding: &Finding) {
+        if self.omitted == 0
+            && let Some(frame) = self.frames.last_mut()
+        {
+            frame.found(std::slice::from_ref(finding));
+        }
+    }
+
     /// What was done, in order.
     pub fn frames(&self) -> &[Frame] {
         &self.frames
