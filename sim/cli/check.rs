@@ -43,7 +43,7 @@ pub(super) struct Check {
     #[arg(long, value_name = "LABEL")]
     machine: Option<String>,
     /// Write what the caches held, step by step, over a part of a trace: a page, or text (.txt) or
-    /// JSON (.json) by the file's ending
+    /// JSON (.json) by the file's ending, or text before all else (-)
     #[arg(long, value_name = "FILE", conflicts_with = "driver")]
     show_caches: Option<PathBuf>,
     /// The first command or transaction of that part, counted from 1
@@ -103,7 +103,7 @@ impl Check {
         }
         drop(progress);
         if let Some(path) = &self.show_caches {
-            show(path, &report.views)?;
+            show(path, &report.views, out)?;
         }
         match format {
             Format::Text => writeln!(out, "{report}")?,
@@ -118,13 +118,16 @@ impl Check {
 }
 
 /// Writes the one view there is.
-fn show(path: &Path, views: &[CacheView]) -> anyhow::Result<()> {
+fn show(path: &Path, views: &[CacheView], out: &mut impl Write) -> anyhow::Result<()> {
     let [view] = views else {
         return Err(anyhow!(
             "--show-caches: {} of the files are traces with such steps, not one",
             views.len()
         ));
     };
+    if path.as_os_str() == "-" {
+        return Ok(writeln!(out, "{}", view.to_styled_text())?);
+    }
     let ending = path.extension().and_then(|ending| ending.to_str());
     let shown = match ending {
         Some("json") => format!("{:#}\n", view.to_json()),

@@ -81,7 +81,7 @@ fn overview(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Resul
     }
     writeln!(
         out,
-        "</ul>\n</div>\n<div class=\"panel sticky needs-script\" data-panel>\
+        "</ul>\n</div>\n<div class=\"panel needs-script\" tabindex=\"0\" data-panel>\
          <p class=\"soft\">Point at an access, or tab to it, to see what was read.</p></div>\n</div>"
     )
 }

@@ -45,6 +45,9 @@ impl CacheView {
     fn write_lives(&self, out: &mut Page) -> fmt::Result {
         let lives = self.lives();
         let steps = self.frames.len();
+        if lives.is_empty() {
+            return writeln!(out, "<p>Nothing is ever cached.</p>");
+        }
         write!(
             out,
             "<h2>What is cached, and until when</h2>\n<ul class=\"key\"><li><b>+</b> made</li>\
@@ -97,8 +100,9 @@ impl CacheView {
         let end = life.removed.unwrap_or(self.frames.len().saturating_sub(1));
         write!(
             out,
-            "<tr><th scope=\"row\"><details><summary>{}</summary>",
-            escape(&name(&life.entry))
+            "<tr><th scope=\"row\"><details><summary>{}{}</summary>",
+            escape(&name(&life.entry)),
+            escape(&owner(&life.entry))
         )?;
         self.write_story(out, life)?;
         write!(out, "</details></th>")?;
@@ -149,6 +153,16 @@ impl CacheView {
             }
             None => write!(out, "<br>still there in the end"),
         }
+    }
+}
+
+/// Whose an entry is, as briefly as can be.
+fn owner(entry: &CachedEntry) -> String {
+    let tags = tags(entry);
+    match tags.rsplit_once(", ") {
+        Some((_, asid)) => format!(" \u{b7} {asid}"),
+        None if tags.is_empty() => tags,
+        None => format!(" \u{b7} {tags}"),
     }
 }
 

@@ -74,6 +74,10 @@ const SCRIPTED: &[(&str, &str)] = &[
         "focusin shows not x",
     ),
     (
+        "<section><p data-panel>none</p><p data-tells=\"words\">p</p></section>",
+        "mouseover tells nothing",
+    ),
+    (
         "<div data-steps><p data-step=\"1\">1</p><p data-step=\"2\">2</p></div>",
         "steps: no buttons",
     ),

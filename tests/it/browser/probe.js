@@ -126,6 +126,11 @@ const acts = (view, say) => {
   for (const section of page.querySelectorAll("section")) {
     const panel = section.querySelector("[data-panel]");
     const sources = [...section.querySelectorAll("[data-shows]")];
+    const teller = section.querySelector("[data-tells]");
+    if (teller) {
+      teller.dispatchEvent(new view.Event("mouseover", { bubbles: true }));
+      if (!panel || words(panel) !== teller.dataset.tells) say("mouseover tells nothing");
+    }
     if (!panel || sources.length < 2) continue;
     const some = [sources[1], sources[sources.length >> 1], sources[0]];
     ["mouseover", "focusin", "click"].forEach((kind, i) => {

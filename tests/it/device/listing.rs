@@ -68,6 +68,8 @@ fn check(choices: u32, caches: CacheConfig) -> Result<u64, TestCaseError> {
             .translate(&mut memory, &transaction, &mut events);
         let after = driver.smmu.cached();
         let mut expected = names(&before);
+        // A fill of a tag that is there replaces it, or is of the other address set.
+        let mut either = Vec::new();
         for event in &events.0 {
             match *event {
                 CacheEvent::Hit { cache, entry } => {
@@ -97,15 +99,21 @@ fn check(choices: u32, caches: CacheConfig) -> Result<u64, TestCaseError> {
                         prop_assert!(at.is_some(), "{:?} was not listed", gone);
                         expected.remove(at.unwrap());
                     }
-                    if !expected.contains(&name(cache, entry)) || cache != CacheKind::Configuration
-                    {
-                        expected.push(name(cache, entry));
+                    let filled = name(cache, entry);
+                    if expected.contains(&filled) {
+                        either.push(filled);
+                    } else {
+                        expected.push(filled);
                     }
                 }
             }
         }
         expected.sort_unstable();
-        prop_assert_eq!(names(&after), expected);
+        let mut listed = names(&after);
+        for names in [&mut expected, &mut listed] {
+            names.retain(|name| !either.contains(name));
+        }
+        prop_assert_eq!(listed, expected);
         prop_assert_eq!(
             after.len() - after.configurations.len(),
             driver.smmu.cached_translations().count()
