@@ -194,19 +194,19 @@ fn details(out: &mut impl Write, name: &str, row: &Row, explained: &Explained) -
         row.pa
     )?;
     match decoded(row, explained) {
-        Some(decoded) => fields(out, &decoded)?,
+        Some(decoded) => {
+            let says = escape(&meaning(row, explained));
+            write!(out, "<p>{}</p><p>{says}</p>", escape(&decoded.title))?;
+            fields(out, &decoded)?;
+        }
         None => write!(out, "<p class=\"bad\">memory aborted the access</p>")?,
     }
     write!(out, "</div>")
 }
 
-/// A decoded structure: fields that are set, and what they say together.
+/// The fields of a structure that are set.
 fn fields(out: &mut impl Write, decoded: &Decoded) -> fmt::Result {
     let set: Vec<&FieldValue> = decoded.fields.iter().filter(|f| f.value != 0).collect();
-    write!(out, "<p>{}</p>", escape(&decoded.title))?;
-    for note in &decoded.notes {
-        write!(out, "<p>{}</p>", escape(note))?;
-    }
     if !set.is_empty() {
         write!(
             out,

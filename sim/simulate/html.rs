@@ -14,7 +14,7 @@ use crate::report::page::{Page, escape};
 /// The page.
 pub fn page<P>(input: &str, settings: &RunSettings, run: &RunResult<P>) -> String {
     let lead = "One run of the timed machine, in simulated cycles.";
-    let mut page = Page::new("simulate", input, lead);
+    let mut page = Page::new("simulate", &format!("A run of {input}"), lead);
     // Writing to a page does not fail.
     let _ = write_page(&mut page, settings, run);
     page.finish()

@@ -26,7 +26,12 @@ impl CacheView {
     }
 
     fn write_html(&self, out: &mut Page) -> fmt::Result {
-        writeln!(out, "<section data-steps=\"one\">")?;
+        let first = self
+            .frames
+            .iter()
+            .position(|frame| !frame.findings.is_empty());
+        let first = first.unwrap_or(0);
+        writeln!(out, "<section data-steps=\"one\" data-first=\"{first}\">")?;
         self.write_lives(out)?;
         writeln!(out, "<h2>Steps</h2>\n<div data-stepper></div>")?;
         for (number, frame) in self.frames.iter().enumerate() {
