@@ -173,6 +173,46 @@ impl Part {
     }
 }
 
+/// What the driver did to the hardware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// A word stored to memory.
+    Store {
+        /// Where.
+        pa: Pa,
+        /// What.
+        value: u64,
+    },
+    /// A command issued.
+    Command {
+        /// To which SMMU.
+        smmu: SmmuId,
+        /// Which.
+        command: Command,
+    },
+}
+
+/// What the journal held when something was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Calls that had returned.
+    pub calls: usize,
+    /// Steps that had been made to fail.
+    pub failures: usize,
+}
+
+/// Deeds in order. History, not state: any two are equal.
+#[derive(Debug, Clone, Default)]
+struct Deeds {
+    list: Vec<(Moment, Deed)>,
+}
+
+impl PartialEq for Deeds {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
 /// The hardware.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Board {
@@ -182,6 +222,7 @@ pub struct Board {
     behind: Vec<Behind>,
     allocator: Allocator,
     issued: Issued,
+    deeds: Deeds,
 }
 
 impl Board {
@@ -210,6 +251,7 @@ impl Board {
                 used_bytes: 0,
             },
             issued: Issued::default(),
+            deeds: Deeds::default(),
         })
     }
 
@@ -283,6 +325,22 @@ impl Board {
     /// The commands kept since the last call, in order.
     pub fn take_commands(&mut self) -> Vec<(SmmuId, Command)> {
         std::mem::take(&mut self.issued.commands)
+    }
+
+    /// What the driver did while the journal was on, in order. A deed after three calls was done within
+    /// the fourth to return, or one that returned later.
+    pub fn take_deeds(&mut self) -> Vec<(Moment, Deed)> {
+        std::mem::take(&mut self.deeds.list)
+    }
+
+    fn note_deed(&mut self, deed: Deed) {
+        if self.control.journal.is_on() {
+            let moment = Moment {
+                calls: self.control.journal.calls().len(),
+                failures: self.control.journal.failures().len(),
+            };
+            self.deeds.list.push((moment, deed));
+        }
     }
 
     /// A device's untranslated access, through the SMMU's caches.
@@ -400,6 +458,7 @@ impl Platform for Board {
     }
 
     fn store(&mut self, pa: Pa, value: u64) {
+        self.note_deed(Deed::Store { pa, value });
         let _outside = self.ram.port().write64(pa, value, CLASS);
     }
 
@@ -411,6 +470,12 @@ impl Platform for Board {
     }
 
     fn write_words(&mut self, pa: Pa, words: &[u64]) {
+        if self.control.journal.is_on() {
+            for (offset, &value) in (0..).step_by(8).zip(words) {
+                let pa = pa.add(offset);
+                self.note_deed(Deed::Store { pa, value });
+            }
+        }
         let mut port = self.ram.port();
         for (offset, &word) in (0..).step_by(8).zip(words) {
             let _outside = port.write64(pa.add(offset), word, CLASS);
@@ -423,6 +488,7 @@ impl Platform for Board {
     }
 
     fn issued(&mut self, smmu: SmmuId, command: Command) {
+        self.note_deed(Deed::Command { smmu, command });
         if self.issued.keep {
             self.issued.commands.push((smmu, command));
         }

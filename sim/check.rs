@@ -16,7 +16,7 @@ use smmu::cache::CacheConfig;
 use thiserror::Error;
 
 pub use report::{Report, TraceSummary};
-pub use trace::Watch;
+pub use trace::{Watch, Window};
 
 use crate::input;
 use crate::snapshot::{self, Snapshot, SnapshotError};
@@ -42,6 +42,8 @@ pub struct CheckOptions {
     /// The machine VFIO sessions were recorded on, in the words of their names (`k61_two`), if
     /// names do not tell.
     pub machine: Option<String>,
+    /// The part of each trace whose caches are to be shown.
+    pub show: Option<Window>,
 }
 
 impl Default for CheckOptions {
@@ -51,6 +53,7 @@ impl Default for CheckOptions {
             watch: Watch::Off,
             side: Side::Device,
             machine: None,
+            show: None,
         }
     }
 }

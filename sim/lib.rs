@@ -30,6 +30,7 @@ pub mod linux;
 pub mod live;
 pub mod machine;
 pub mod prelude;
+pub mod report;
 pub mod scenario;
 pub mod simulate;
 pub mod snapshot;

@@ -15,3 +15,4 @@ pub mod run;
 pub mod settings;
 pub mod study;
 pub mod table;
+pub mod timeline;

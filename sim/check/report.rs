@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::report::caches::CacheView;
 use smmu::spec::cmd::CmdOp;
 use smmu::spec::event::{Event, EventId};
 
@@ -34,6 +36,9 @@ pub struct Report {
     pub sources: BTreeMap<&'static str, u64>,
     /// What the traces among the recordings held.
     pub traces: Vec<TraceSummary>,
+    /// The caches over the windows of traces that were to be shown.
+    #[serde(skip)]
+    pub views: Vec<CacheView>,
 }
 
 /// What one trace held.

@@ -11,6 +11,7 @@ mod device;
 mod line;
 mod machine;
 mod qemu;
+mod shown;
 mod transactions;
 
 use std::io::{BufRead, Read};
@@ -19,10 +20,12 @@ use std::path::Path;
 use smmu::spec::cmd::CmdOp;
 
 pub use self::device::Watch;
+pub use self::shown::Window;
 
 use self::commands::{Doorbell, MOST_COMMANDS};
 use self::line::{Consumed, Line};
 use self::machine::Machine;
+use self::shown::Shown;
 use self::transactions::{Globals, Pending};
 use super::report::{Example, TraceSummary};
 use super::{CheckError, CheckOptions, Report};
@@ -68,6 +71,10 @@ pub(super) fn check(
         ste: None,
         globals: Globals::default(),
         summary: TraceSummary::new(path),
+        shown: options.show.map(|window| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            Shown::new(window, format!("Caches over {}", name.display()))
+        }),
     };
     let mut text = Vec::new();
     loop {
@@ -91,6 +98,8 @@ pub(super) fn check(
     replay.conclude();
     replay.run_commands(Doorbell::Early);
     replay.collect_findings();
+    let view = replay.shown.and_then(Shown::finish);
+    replay.report.views.extend(view);
     replay.report.traces.push(replay.summary);
     Ok(())
 }
@@ -117,6 +126,7 @@ struct Replay<'a> {
     ste: Option<u64>,
     globals: Globals,
     summary: TraceSummary,
+    shown: Option<Shown>,
 }
 
 impl Replay<'_> {
@@ -136,6 +146,9 @@ impl Replay<'_> {
                 None => finding.kind.name().to_owned(),
             };
             let place = format!("{}:{}", self.path.display(), self.number);
+            if let Some(shown) = &mut self.shown {
+                shown.found(&finding);
+            }
             self.summary
                 .count_finding(name, || format!("{place}: {finding}"));
         }

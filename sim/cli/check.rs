@@ -1,14 +1,17 @@
 //! `smmu-sim check`.
 
+use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use smmu::cache::CacheConfig;
 
 use super::terminal::Progress;
 use super::{Failure, Format, Verdict, write_json};
-use crate::check::{CheckOptions, Report, Side, Watch, check_file};
+use crate::check::{CheckOptions, Report, Side, Watch, Window, check_file};
+use crate::report::caches::CacheView;
 
 /// Compare the model with recorded answers of other implementations.
 ///
@@ -20,7 +23,8 @@ use crate::check::{CheckOptions, Report, Side, Watch, check_file};
 Examples:
   smmu-sim check golden.jsonl.gz
   smmu-sim check snapshots/*.json --format json
-  smmu-sim check dma_trace.csv.zst --cache small --sanitize")]
+  smmu-sim check dma_trace.csv.zst --cache small --sanitize
+  smmu-sim check dma_trace.csv.zst --show-caches caches.html --show-first 500")]
 pub(super) struct Check {
     /// Recordings
     #[arg(required = true, value_name = "FILE")]
@@ -38,6 +42,16 @@ pub(super) struct Check {
     /// k72, with _two, _mix or _noits
     #[arg(long, value_name = "LABEL")]
     machine: Option<String>,
+    /// Write what the caches held, step by step, over a part of a trace: a page, or text (.txt) or
+    /// JSON (.json) by the file's ending, or text before all else (-)
+    #[arg(long, value_name = "FILE", conflicts_with = "driver")]
+    show_caches: Option<PathBuf>,
+    /// The first command or transaction of that part, counted from 1
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "show_caches", value_parser = clap::value_parser!(u64).range(1..))]
+    show_first: u64,
+    /// How many are shown, of the part from there on
+    #[arg(long, value_name = "N", default_value_t = 60, requires = "show_caches", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    show_count: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,6 +91,10 @@ impl Check {
                 Side::Device
             },
             machine: self.machine,
+            show: self.show_caches.is_some().then_some(Window {
+                first: self.show_first,
+                count: self.show_count,
+            }),
         };
         for (i, file) in self.files.iter().enumerate() {
             let (number, count) = (i + 1, self.files.len());
@@ -84,6 +102,9 @@ impl Check {
             check_file(file, &options, &mut report).map_err(anyhow::Error::from)?;
         }
         drop(progress);
+        if let Some(path) = &self.show_caches {
+            show(path, &report.views, out)?;
+        }
         match format {
             Format::Text => writeln!(out, "{report}")?,
             Format::Json => write_json(out, &report)?,
@@ -94,4 +115,24 @@ impl Check {
             Verdict::Failed
         })
     }
+}
+
+/// Writes the one view there is.
+fn show(path: &Path, views: &[CacheView], out: &mut impl Write) -> anyhow::Result<()> {
+    let [view] = views else {
+        return Err(anyhow!(
+            "--show-caches: {} of the files are traces with such steps, not one",
+            views.len()
+        ));
+    };
+    if path.as_os_str() == "-" {
+        return Ok(writeln!(out, "{}", view.to_styled_text())?);
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let shown = match ending {
+        Some("json") => format!("{:#}\n", view.to_json()),
+        Some("txt") => view.to_text(),
+        _ => view.to_html(),
+    };
+    fs::write(path, shown).with_context(|| format!("--show-caches {}", path.display()))
 }

@@ -13,6 +13,7 @@ use crate::simulate::output::{self, Pending};
 use crate::simulate::perfetto::Perfetto;
 use crate::simulate::run::{self, Ending, FunctionalResult, Input, RunResult, Watch};
 use crate::simulate::settings::RunSettings;
+use crate::simulate::timeline::{Both, Timeline};
 use crate::simulate::{json, study, table};
 
 /// Run a DMA trace or a generated workload through the timed machine: latency, throughput, misses,
@@ -38,7 +39,8 @@ pub(super) struct Simulate {
     /// Where results go: result.json, streams.csv, latencies.csv, report.html, settings.toml
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write trace.json for ui.perfetto.dev, of the first N transactions
+    /// Write trace.json for ui.perfetto.dev, of the first N transactions, and timeline.html of the
+    /// first 64 of them
     #[arg(long, value_name = "N", requires = "out")]
     trace_first: Option<u64>,
     /// Run the workload through the functional model as well, and compare
@@ -175,7 +177,8 @@ impl Simulate {
         let context = || path.display().to_string();
         std::fs::create_dir_all(directory).with_context(context)?;
         let mut file = Pending::new(&path).with_context(context)?;
-        let probe = Perfetto::new(&mut file.out, first).with_context(context)?;
+        let perfetto = Perfetto::new(&mut file.out, first).with_context(context)?;
+        let probe = Both(perfetto, Timeline::new(first));
         let result = run::timed(settings, input, probe, outside).map_err(anyhow::Error::from)?;
         let RunResult {
             report,
@@ -184,7 +187,14 @@ impl Simulate {
             comparison,
             probe,
         } = result;
-        probe.finish().with_context(context)?;
+        let Both(perfetto, timeline) = probe;
+        perfetto.finish().with_context(context)?;
+        file.finish().with_context(context)?;
+        let path = directory.join("timeline.html");
+        let context = || path.display().to_string();
+        let mut file = Pending::new(&path).with_context(context)?;
+        let page = timeline.to_html(self.input.as_deref().unwrap_or_default());
+        file.out.write_all(page.as_bytes()).with_context(context)?;
         file.finish().with_context(context)?;
         Ok(RunResult {
             report,

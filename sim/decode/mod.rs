@@ -168,7 +168,8 @@ pub fn decode(kind: Kind, text: &str, part: &SmmuConfig) -> Result<Vec<Decoded>,
         .collect())
 }
 
-fn structure(kind: Kind, words: &[u64], part: &SmmuConfig) -> Decoded {
+/// One structure; `words` are as many as its kind has.
+pub(crate) fn structure(kind: Kind, words: &[u64], part: &SmmuConfig) -> Decoded {
     match kind {
         Kind::Ste => ste(words, part),
         Kind::Cd => cd(words, part),

@@ -1,214 +1,259 @@
-//! Explanations as one self-contained page: the grid as SVG, the accesses as a table.
-//!
-//! No scripts and no external resources; light and dark by the reader's preference; hovering a cell
-//! shows the access.
+//! Explanations as one page: the grid of the walk, every access as a row, and what each read, field
+//! by field. A cell of the grid leads to its row; with scripts, pointing at either shows the fields.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
+use super::fields::decoded;
 use super::grid::{Cell, Grid};
 use super::meaning::meaning;
-use super::record::{Recorded, Row};
+use super::record::{Label, Recorded, Row};
 use super::{Explained, outcome};
-
-const STYLE: &str = "
-:root{color-scheme:light dark;--ink:#1a1f24;--paper:#fdfdfb;--line:#c9ced3;--s2:#d7e6f5;--s1:#f7e3c3;--bad:#e5484d;--soft:#5c6670}
-@media(prefers-color-scheme:dark){:root{--ink:#e4e7ea;--paper:#15181b;--line:#3a4148;--s2:#1f3a55;--s1:#54401d;--bad:#ff6369;--soft:#9aa4ad}}
-body{margin:0 auto;max-width:70rem;padding:1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)}
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2.5rem;overflow-wrap:anywhere}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font:13px/1.4 ui-monospace,monospace}
-td,th{padding:.2rem .6rem;text-align:left;border-bottom:1px solid var(--line);white-space:nowrap}
-td:last-child{white-space:normal;min-width:16rem}tr.inner td:nth-child(2){padding-left:1.8rem;color:var(--soft)}
-svg{max-width:100%;height:auto}svg text{font:13px ui-monospace,monospace;fill:var(--ink)}
-.s1{fill:var(--s1)}.s2{fill:var(--s2)}.none{fill:none}rect{stroke:var(--line)}.bad{stroke:var(--bad);stroke-width:3}
-.outcome{border-left:4px solid var(--line);padding-left:1rem;overflow-wrap:anywhere}.outcome.fault{border-color:var(--bad)}code{font-family:ui-monospace,monospace}";
+use crate::decode::{Decoded, FieldValue};
+use crate::report::page::{Page, escape};
 
 /// The page for these translations.
 pub fn page(title: &str, explained: &[Explained]) -> String {
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = write_page(&mut out, title, explained);
-    out
-}
-
-fn write_page(out: &mut String, title: &str, explained: &[Explained]) -> std::fmt::Result {
-    let title = escape(title);
-    writeln!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">"
-    )?;
-    writeln!(
-        out,
-        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-    )?;
-    writeln!(
-        out,
-        "<title>{title}</title>\n<style>{STYLE}\n</style>\n</head>\n<body>"
-    )?;
-    writeln!(out, "<h1>{title}</h1>")?;
-    for explained in explained {
-        section(out, explained)?;
+    let lead = "Numbers are memory accesses in the order the walker makes them; c1, c2, \u{2026} fetch \
+                the configuration. Each line of the grid first translates the address of a stage-1 \
+                descriptor through stage 2, then reads that descriptor.";
+    let mut page = Page::new("walk", title, lead);
+    for (number, one) in (1..).zip(explained) {
+        // Writing to a page does not fail.
+        let _ = section(&mut page, &format!("t{number}"), one);
     }
-    writeln!(out, "</body>\n</html>")
+    page.finish()
 }
 
-fn section(out: &mut String, explained: &Explained) -> std::fmt::Result {
-    writeln!(
-        out,
-        "<h2>{}</h2>",
-        escape(&outcome::transaction(&explained.transaction))
-    )?;
-    let fault = if explained.outcome.fault().is_some() {
-        " fault"
-    } else {
-        ""
-    };
-    write!(out, "<div class=\"outcome{fault}\"><p>")?;
-    write!(out, "{}", escape(&outcome::headline(&explained.outcome)))?;
-    if let Some(fault) = explained.outcome.fault() {
+/// One translation; `id` begins the names of its parts.
+fn section(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Result {
+    let title = escape(&outcome::transaction(&explained.transaction));
+    writeln!(out, "<section id=\"{id}\">\n<h2>{title}</h2>")?;
+    let fault = explained.outcome.fault();
+    let class = if fault.is_some() { " fault" } else { "" };
+    let headline = escape(&outcome::headline(&explained.outcome));
+    write!(out, "<div class=\"outcome{class}\"><p>{headline}")?;
+    if let Some(fault) = fault {
         write!(out, "<br>because {}", escape(&outcome::reason(fault)))?;
     }
     if let Some(event) = explained.outcome.event() {
-        write!(
-            out,
-            "<br><code>{}</code>",
-            escape(&outcome::event_fields(event))
-        )?;
+        let fields = escape(&outcome::event_fields(event));
+        write!(out, "<br><code>{fields}</code>")?;
     }
     writeln!(out, "</p></div>")?;
-    if let Some(grid) = Grid::of(explained) {
-        svg(out, &grid, explained)?;
+    if !explained.recording.rows.is_empty() {
+        overview(out, id, explained)?;
+        table(out, id, explained)?;
     }
-    table(out, explained)
+    writeln!(out, "</section>")
 }
 
-const CELL_WIDTH: usize = 84;
-const CELL_HEIGHT: usize = 40;
-const HEAD_WIDTH: usize = 100;
-const HEAD_HEIGHT: usize = 30;
-
-fn svg(out: &mut String, grid: &Grid, explained: &Explained) -> std::fmt::Result {
-    let columns = grid.columns.len() + usize::from(grid.has_stage1);
-    let width = HEAD_WIDTH + columns * CELL_WIDTH + 2;
-    let height = HEAD_HEIGHT + grid.lines.len() * CELL_HEIGHT + 2;
-    writeln!(
-        out,
-        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" \
-         aria-label=\"Descriptor accesses of the walk, numbered in order\">"
-    )?;
-    let heads = grid.columns.iter().map(|level| format!("S2 L{level}"));
-    for (i, head) in heads
-        .chain(grid.has_stage1.then(|| "S1".to_owned()))
+/// Configuration and grid, beside the fields of the access pointed at.
+fn overview(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Result {
+    let rows = &explained.recording.rows;
+    writeln!(out, "<div class=\"beside\"><div>")?;
+    let configuration = rows
+        .iter()
         .enumerate()
-    {
-        let x = HEAD_WIDTH + i * CELL_WIDTH + CELL_WIDTH / 2;
-        writeln!(
+        .filter(|(_, row)| matches!(row.label, Label::Configuration(_)));
+    write!(out, "<p class=\"chain\"><span>configuration:</span>")?;
+    for (i, row) in configuration {
+        let class = match row.recorded {
+            Recorded::Aborted => "conf fault",
+            _ => "conf",
+        };
+        link(out, id, i, row, class, &row.label.to_string())?;
+    }
+    writeln!(out, "</p>")?;
+    let grid = Grid::of(explained);
+    if let Some(grid) = &grid {
+        cells(out, id, grid, rows)?;
+    }
+    write!(
+        out,
+        "<ul class=\"key\"><li><i class=\"conf\"></i>configuration</li>"
+    )?;
+    if grid.is_some() {
+        write!(
             out,
-            "<text x=\"{x}\" y=\"20\" text-anchor=\"middle\">{head}</text>"
+            "<li><i class=\"s1\"></i>stage-1 descriptor</li>\
+             <li><i class=\"s2\"></i>stage-2 descriptor</li>"
         )?;
     }
-    for (j, (line, cells)) in grid.lines.iter().enumerate() {
-        let y = HEAD_HEIGHT + j * CELL_HEIGHT;
-        writeln!(out, "<text x=\"4\" y=\"{}\">{}</text>", y + 25, line.name())?;
-        for (i, cell) in cells.iter().take(columns).enumerate() {
-            let is_stage1 = i == grid.columns.len();
-            svg_cell(
-                out,
-                cell,
-                HEAD_WIDTH + i * CELL_WIDTH,
-                y,
-                is_stage1,
-                explained,
-            )?;
-        }
-    }
-    writeln!(out, "</svg>")
-}
-
-fn svg_cell(
-    out: &mut String,
-    cell: &Cell,
-    x: usize,
-    y: usize,
-    is_stage1: bool,
-    explained: &Explained,
-) -> std::fmt::Result {
-    let rows = &explained.recording.rows;
-    if cell.rows.is_empty() {
-        return Ok(());
-    }
-    let class = if is_stage1 { "s1" } else { "s2" };
-    let bad = if cell.faulted { " bad" } else { "" };
-    write!(out, "<g><title>")?;
-    for &i in &cell.rows {
-        let row = &rows[i];
-        let text = format!(
-            "{}: {} at {}: {}",
-            row.label,
-            row.what(),
-            row.pa,
-            meaning(row, explained)
-        );
-        writeln!(out, "{}", escape(&text))?;
-    }
     writeln!(
         out,
-        "</title><rect class=\"{class}{bad}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\"/>\
-         <text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text></g>",
-        x + 2,
-        y + 2,
-        CELL_WIDTH - 4,
-        CELL_HEIGHT - 4,
-        x + CELL_WIDTH / 2,
-        y + 25,
-        cell.text(rows)
+        "</ul>\n</div>\n<div class=\"panel needs-script\" tabindex=\"0\" data-panel>\
+         <p class=\"soft\">Point at an access, or tab to it, to see what was read.</p></div>\n</div>"
     )
 }
 
-fn table(out: &mut String, explained: &Explained) -> std::fmt::Result {
-    if explained.recording.rows.is_empty() {
-        return Ok(());
+/// An access in brief, that leads to its row.
+fn link(
+    out: &mut impl Write,
+    id: &str,
+    index: usize,
+    row: &Row,
+    class: &str,
+    text: &str,
+) -> fmt::Result {
+    let what = escape(&row.what());
+    write!(
+        out,
+        "<a class=\"cell {class}\" href=\"#{id}-{index}\" data-shows=\"{id}-{index}-d\" \
+         title=\"{what}\">{text}</a>"
+    )
+}
+
+fn cells(out: &mut impl Write, id: &str, grid: &Grid, rows: &[Row]) -> fmt::Result {
+    write!(
+        out,
+        "<div class=\"scroll\"><table class=\"grid\">\
+         <caption>Descriptor accesses of the walk, in order</caption>\n<thead><tr><td></td>"
+    )?;
+    for level in &grid.columns {
+        write!(out, "<th scope=\"col\">S2 L{level}</th>")?;
     }
+    if grid.has_stage1 {
+        write!(out, "<th scope=\"col\">S1</th>")?;
+    }
+    writeln!(out, "</tr></thead>\n<tbody>")?;
+    let columns = grid.columns.len() + usize::from(grid.has_stage1);
+    for (line, cells) in &grid.lines {
+        write!(out, "<tr><th scope=\"row\">{}</th>", line.name())?;
+        for (column, cell) in cells.iter().take(columns).enumerate() {
+            let stage = if column == grid.columns.len() {
+                "s1"
+            } else {
+                "s2"
+            };
+            write!(out, "<td>")?;
+            grid_cell(out, id, (cell, stage), rows)?;
+            write!(out, "</td>")?;
+        }
+        writeln!(out, "</tr>")?;
+    }
+    writeln!(out, "</tbody></table></div>")
+}
+
+fn grid_cell(
+    out: &mut impl Write,
+    id: &str,
+    (cell, stage): (&Cell, &str),
+    rows: &[Row],
+) -> fmt::Result {
+    let Some(&last) = cell.rows.last() else {
+        return Ok(());
+    };
+    let class = if cell.faulted {
+        format!("{stage} fault")
+    } else {
+        stage.to_owned()
+    };
+    link(out, id, last, &rows[last], &class, &cell.text(rows))
+}
+
+fn table(out: &mut impl Write, id: &str, explained: &Explained) -> fmt::Result {
     writeln!(
         out,
-        "<div class=\"scroll\"><table>\n<tr><th></th><th>access</th><th>ipa</th><th>pa</th>\
-         <th>value</th><th>meaning</th></tr>"
+        "<div class=\"scroll\"><table class=\"accesses\">\n<caption>Every access; open a meaning for its fields</caption>\n\
+         <thead><tr><th scope=\"col\">#</th><th scope=\"col\">access</th><th scope=\"col\">ipa</th>\
+         <th scope=\"col\">pa</th><th scope=\"col\">value</th><th scope=\"col\">meaning</th></tr></thead>\n\
+         <tbody>"
     )?;
-    for row in &explained.recording.rows {
+    for (index, row) in explained.recording.rows.iter().enumerate() {
         let class = if row.is_inner() {
             " class=\"inner\""
         } else {
             ""
         };
-        writeln!(
+        let name = format!("{id}-{index}");
+        write!(
             out,
-            "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr id=\"{name}\" data-shows=\"{name}-d\"{class}><td>{}</td><td>{}</td><td data-is=\"ipa\">{}</td>\
+             <td data-is=\"pa\">{}</td><td data-is=\"value\">{}</td><td class=\"wide\">",
             row.label,
             row.what(),
             row.ipa.map_or_else(String::new, |ipa| ipa.to_string()),
             row.pa,
             value(row),
-            escape(&meaning(row, explained))
         )?;
+        let summary = escape(&meaning(row, explained));
+        write!(out, "<details><summary>{summary}</summary>")?;
+        details(out, &name, row, explained)?;
+        writeln!(out, "</details></td></tr>")?;
     }
-    writeln!(out, "</table></div>")
+    writeln!(out, "</tbody></table></div>")
+}
+
+/// The fields of one access.
+fn details(out: &mut impl Write, name: &str, row: &Row, explained: &Explained) -> fmt::Result {
+    write!(
+        out,
+        "<div id=\"{name}-d\"><h3>{}: {} at {}</h3>",
+        row.label,
+        escape(&row.what()),
+        row.pa
+    )?;
+    match decoded(row, explained) {
+        Some(decoded) => {
+            let says = escape(&meaning(row, explained));
+            write!(out, "<p>{}</p><p>{says}</p>", escape(&decoded.title))?;
+            fields(out, &decoded)?;
+        }
+        None => write!(out, "<p class=\"bad\">memory aborted the access</p>")?,
+    }
+    write!(out, "</div>")
+}
+
+/// The fields of a structure that are set.
+fn fields(out: &mut impl Write, decoded: &Decoded) -> fmt::Result {
+    let set: Vec<&FieldValue> = decoded.fields.iter().filter(|f| f.value != 0).collect();
+    if !set.is_empty() {
+        write!(
+            out,
+            "<div class=\"fields\"><table><thead><tr><th scope=\"col\">bits</th><th scope=\"col\">field</th>\
+             <th scope=\"col\">value</th><th scope=\"col\">meaning</th></tr></thead><tbody>"
+        )?;
+        for field in &set {
+            let bits = if field.msb == field.lsb {
+                field.lsb.to_string()
+            } else {
+                format!("{}:{}", field.msb, field.lsb)
+            };
+            write!(
+                out,
+                "<tr><td>{bits}</td><th scope=\"row\">{}</th><td>{:#x}</td><td>{}</td></tr>",
+                field.name,
+                field.value,
+                escape(&field.meaning)
+            )?;
+        }
+        write!(out, "</tbody></table></div>")?;
+    }
+    match decoded.fields.len() - set.len() {
+        0 => Ok(()),
+        1 => write!(out, "<p class=\"soft\">One field is zero.</p>"),
+        zero => write!(out, "<p class=\"soft\">{zero} fields are zero.</p>"),
+    }
 }
 
 fn value(row: &Row) -> String {
     match &row.recorded {
         Recorded::Word(word) => format!("{word:016x}"),
         Recorded::Structure(words) => {
-            let words: Vec<_> = words.iter().map(|word| format!("{word:016x}")).collect();
-            words.join("<br>")
+            let set = words
+                .iter()
+                .rposition(|word| *word != 0)
+                .map_or(0, |at| at + 1);
+            let mut shown: Vec<_> = words[..set]
+                .iter()
+                .map(|word| format!("{word:016x}"))
+                .collect();
+            if set < words.len() {
+                shown.push(format!("{} words of zeros", words.len() - set));
+            }
+            shown.join("<br>")
         }
         Recorded::Update { new, .. } => format!("{new:016x}"),
         Recorded::Aborted => "abort".into(),
     }
-}
-
-/// Text as HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -1,6 +1,7 @@
 //! Explanations of a translation: every access in order, the two-dimensional grid of a nested walk,
 //! and the outcome in words; as text, JSON and a self-contained page.
 
+mod fields;
 mod grid;
 pub mod html;
 mod json;
@@ -23,6 +24,11 @@ pub struct Explained {
     pub outcome: Outcome,
     /// The accesses in between.
     pub recording: Recording,
+}
+
+/// What became of a transaction, in one line.
+pub fn headline(outcome: &Outcome) -> String {
+    outcome::headline(outcome)
 }
 
 /// Translates `transaction` and keeps every access.

@@ -1,57 +1,61 @@
 //! One self-contained page about a run, with plots: latency distribution, latency stack, miss rates.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use smmu::timing::{Cause, LatencyClass, Report};
 
 use super::json::ratio;
-use super::plot::{Axis, Plot, Series, bars, escape, stacked_bar};
+use super::plot::{Axis, Plot, Series, bars, stacked_bar};
 use super::run::{Ending, RunResult};
 use super::settings::RunSettings;
 use super::table::table;
-
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;\
-color:#1a1a1a;background:#fff}h1,h2{line-height:1.2}pre{background:#f4f4f4;padding:1rem;overflow-x:auto;\
-font-size:13px}figure{margin:1.5rem 0}figcaption{color:#444}.partial{background:#fdd;padding:.5rem 1rem}\
-svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif}details{margin:1rem 0}";
+use crate::report::page::{Page, escape};
 
 /// The page.
 pub fn page<P>(input: &str, settings: &RunSettings, run: &RunResult<P>) -> String {
+    let lead = "One run of the timed machine, in simulated cycles.";
+    let mut page = Page::new("simulate", &format!("A run of {input}"), lead);
+    // Writing to a page does not fail.
+    let _ = write_page(&mut page, settings, run);
+    page.finish()
+}
+
+fn write_page<P>(out: &mut Page, settings: &RunSettings, run: &RunResult<P>) -> fmt::Result {
     let report = &run.report;
-    let mut html = String::new();
-    let title = format!("smmu-sim: {}", escape(input));
-    let _ = write!(
-        html,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-        <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style><h1>{title}</h1>"
-    );
     if run.ending == Ending::Interrupted {
-        html.push_str("<p class=\"partial\">Interrupted: this is a part of the run.</p>");
+        writeln!(
+            out,
+            "<p class=\"bad\">Interrupted: this is a part of the run.</p>"
+        )?;
     }
-    let figure = |svg: &str, caption: &str| {
-        format!("<figure>{svg}<figcaption>{caption}</figcaption></figure>")
-    };
-    html.push_str(&figure(
-        &distribution(report),
-        "Share of transactions that took at most so many cycles, by how they got their answer. \
-        Time axis logarithmic.",
-    ));
-    html.push_str(&figure(
-        &stack(report),
-        "Where a mean transaction's cycles go.",
-    ));
-    html.push_str(&figure(
-        &miss_rates(report),
-        "Misses of each cache, per cent of its lookups.",
-    ));
-    let _ = write!(html, "<h2>Figures</h2><pre>{}</pre>", escape(&table(run)));
-    let _ = write!(
-        html,
-        "<details><summary>Settings</summary><pre>{}</pre></details></html>",
+    let figures = [
+        (
+            distribution(report),
+            "Share of transactions that took at most so many cycles, by how they got their answer. \
+             Time axis logarithmic.",
+        ),
+        (stack(report), "Where a mean transaction's cycles go."),
+        (
+            miss_rates(report),
+            "Misses of each cache, per cent of its lookups.",
+        ),
+    ];
+    for (svg, caption) in figures {
+        writeln!(
+            out,
+            "<figure><div class=\"scroll plot\" tabindex=\"0\">{svg}</div><figcaption>{caption}</figcaption></figure>"
+        )?;
+    }
+    writeln!(
+        out,
+        "<h2>Figures</h2>\n<pre tabindex=\"0\">{}</pre>",
+        escape(&table(run))
+    )?;
+    writeln!(
+        out,
+        "<details><summary>Settings</summary><pre tabindex=\"0\">{}</pre></details>",
         escape(&settings.to_toml())
-    );
-    html.push('\n');
-    html
+    )
 }
 
 fn distribution(report: &Report) -> String {

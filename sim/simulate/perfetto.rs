@@ -20,7 +20,7 @@ pub struct Perfetto<W: Write> {
 }
 
 /// Processes of the viewer, under which tracks are sorted.
-fn place(track: Track) -> (u32, u64, String) {
+pub(super) fn place(track: Track) -> (u32, u64, String) {
     match track {
         Track::Stream(id) | Track::Steps(id) => (1, id.into(), format!("stream {id:#x}")),
         Track::LinkUp(tbu) => (2, u64::from(tbu) * 2, format!("TBU {tbu} to TCU")),
@@ -32,7 +32,7 @@ fn place(track: Track) -> (u32, u64, String) {
     }
 }
 
-const PROCESSES: [&str; 6] = [
+pub(super) const PROCESSES: [&str; 6] = [
     "streams",
     "links",
     "configuration fetches",

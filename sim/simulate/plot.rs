@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::report::page::escape;
+
 /// Colours that stay apart for colour-blind readers (Okabe and Ito 2008), then greys.
 const COLOURS: [&str; 10] = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442", "#000000",
@@ -44,14 +46,6 @@ pub struct Plot {
     pub y: (&'static str, Axis),
     /// The lines.
     pub series: Vec<Series>,
-}
-
-/// Text as HTML and SVG want it.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// A number as an axis shows it.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use iommu_core::{DomainId, Errno, FaultMode};
+use iommu_core::{Errno, FaultMode};
 
 use super::finding::{self, Case, Objection, Space};
 use super::layout::Layout;
 use super::named::Named;
 use super::op::Op;
+use super::steps::{self, Step};
 use super::view::{Resources, View};
 use super::world::World;
 
@@ -49,17 +50,6 @@ pub struct Failed {
     pub step: &'static str,
 }
 
-/// A call across a layer boundary while the operation ran.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallView {
-    /// `layer:function`.
-    pub op: &'static str,
-    /// The domain, by its SMMU and groups if a container has it.
-    pub domain: Option<String>,
-    /// What came back.
-    pub result: Result<(), Errno>,
-}
-
 /// One objection, with the shortest way to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -73,8 +63,8 @@ pub struct Finding {
     pub failed: Option<Failed>,
     /// What the operation returned.
     pub result: Result<(), Errno>,
-    /// What was called meanwhile, in order of return.
-    pub calls: Vec<CallView>,
+    /// What was called meanwhile, in order of return, and what each call left behind.
+    pub steps: Vec<Step>,
     /// Before it.
     pub before: View,
     /// After it.
@@ -118,7 +108,7 @@ struct Attempt<'a> {
     op: Op,
     failed: Option<Failed>,
     result: Result<(), Errno>,
-    calls: Vec<CallView>,
+    world: &'a World,
 }
 
 /// Explores; the machine is the plan's, the software `named`.
@@ -189,33 +179,27 @@ impl Search<'_> {
     /// An operation as it is, then failing at each of its steps.
     fn examine(&mut self, world: &World, path: &[Op], before: &View, op: Op) {
         debug_assert!(op.fits(&self.plan.layout));
-        let names = world.domain_names();
         let mut whole = world.clone();
         whole.fail(FaultMode::Count);
-        whole.record();
         let result = whole.run(op);
         let steps = whole.control().faults.steps().to_vec();
-        let attempt = |world: &World, failed, result| Attempt {
+        let attempt = |failed, result| Attempt {
             path,
             before,
             op,
             failed,
             result,
-            calls: calls(world, &names),
+            world,
         };
-        let first = attempt(&whole, None, result);
+        let first = attempt(None, result);
         self.judge(whole, &first);
         for (index, step) in (0..).zip(steps) {
             let mut failing = world.clone();
-            failing.fail(FaultMode::Nth {
-                n: index,
-                errno: None,
-            });
-            failing.record();
+            failing.fail(mode(Some(index)));
             let result = failing.run(op);
             self.failures += 1;
             let failed = Some(Failed { index, step });
-            let attempt = attempt(&failing, failed, result);
+            let attempt = attempt(failed, result);
             self.judge(failing, &attempt);
         }
     }
@@ -273,7 +257,10 @@ impl Search<'_> {
             op: attempt.op,
             failed: attempt.failed,
             result: attempt.result,
-            calls: attempt.calls.clone(),
+            steps: {
+                let failed = attempt.failed.map(|failed| failed.index);
+                steps::of(attempt.world, attempt.op, mode(failed))
+            },
             before: attempt.before.clone(),
             after: after.clone(),
             left,
@@ -283,18 +270,7 @@ impl Search<'_> {
     }
 }
 
-/// The calls recorded, with domains by name.
-fn calls(world: &World, before: &BTreeMap<DomainId, String>) -> Vec<CallView> {
-    let after = world.domain_names();
-    let calls = world.control().journal.calls().iter();
-    calls
-        .map(|call| CallView {
-            op: call.op,
-            domain: call.domain.map(|domain| {
-                let name = before.get(&domain).or_else(|| after.get(&domain));
-                name.map_or_else(|| format!("domain {}", domain.0), Clone::clone)
-            }),
-            result: call.result.map(drop),
-        })
-        .collect()
+/// Which step fails, if one is to.
+fn mode(failed: Option<u64>) -> FaultMode {
+    failed.map_or(FaultMode::Off, |n| FaultMode::Nth { n, errno: None })
 }

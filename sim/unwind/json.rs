@@ -4,6 +4,7 @@ use iommu_core::Defect;
 use serde_json::{Value, json};
 
 use super::explore::{Exploration, Finding};
+use super::steps::Step;
 use super::text;
 
 /// All of it.
@@ -32,8 +33,19 @@ fn finding(finding: &Finding) -> Value {
             "name": failed.step,
         })),
         "result": text::result(finding.result),
+        "steps": finding.steps.iter().map(step).collect::<Vec<_>>(),
         "before": finding.before,
         "now": finding.after,
         "left": finding.left,
+    })
+}
+
+fn step(step: &Step) -> Value {
+    json!({
+        "call": step.call,
+        "domain": step.domain,
+        "result": text::result(step.result),
+        "stes": step.states,
+        "commands": step.commands,
     })
 }

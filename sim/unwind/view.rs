@@ -1,7 +1,7 @@
 //! What a machine looks like from outside: STEs as they are in memory, what devices reach through
 //! the SMMU, what is pinned, charged and allocated.
 
-use arm_smmu_v3::{Platform, SmmuId};
+use arm_smmu_v3::SmmuId;
 use serde::Serialize;
 use smmu::addr::Iova;
 use smmu::ids::StreamId;
@@ -58,6 +58,33 @@ pub enum TableName {
 }
 
 impl SteState {
+    /// What an STE says, and S2VMID where stage 2 translates.
+    pub(super) fn of(words: [u64; 8]) -> (Self, Option<u16>) {
+        let ste = Ste::from_words(words);
+        if !ste.dw0.v() {
+            return (Self::Invalid, None);
+        }
+        let vmid = Some(ste.dw2.s2vmid());
+        match ste.dw0.config() {
+            SteConfig::Abort => (Self::Abort, None),
+            SteConfig::Bypass => (Self::Bypass, None),
+            SteConfig::Stage1 => (Self::Host, None),
+            SteConfig::Stage2 => (Self::Stage2, vmid),
+            SteConfig::Nested => {
+                let at = ste.dw0.s1contextptr() << 6;
+                let table = if at == Table::T.base_ptr() {
+                    GuestTable::Known(TableName::T)
+                } else if at == Table::U.base_ptr() {
+                    GuestTable::Known(TableName::U)
+                } else {
+                    GuestTable::At(at)
+                };
+                (Self::Guest(table), vmid)
+            }
+            _ => (Self::Reserved, None),
+        }
+    }
+
     /// In words.
     pub fn words(self) -> String {
         match self {
@@ -247,35 +274,8 @@ impl World {
     }
 
     fn ste(&self, smmu: SmmuId, stream: StreamId) -> (SteState, Option<u16>) {
-        let driver = self.vfio.core().ops();
-        let Some(pa) = driver.ste_pa(smmu, stream) else {
-            return (SteState::Missing, None);
-        };
-        let mut words = [0; 8];
-        driver.platform().read_words(pa, &mut words);
-        let ste = Ste::from_words(words);
-        if !ste.dw0.v() {
-            return (SteState::Invalid, None);
-        }
-        let vmid = Some(ste.dw2.s2vmid());
-        match ste.dw0.config() {
-            SteConfig::Abort => (SteState::Abort, None),
-            SteConfig::Bypass => (SteState::Bypass, None),
-            SteConfig::Stage1 => (SteState::Host, None),
-            SteConfig::Stage2 => (SteState::Stage2, vmid),
-            SteConfig::Nested => {
-                let at = ste.dw0.s1contextptr() << 6;
-                let table = if at == Table::T.base_ptr() {
-                    GuestTable::Known(TableName::T)
-                } else if at == Table::U.base_ptr() {
-                    GuestTable::Known(TableName::U)
-                } else {
-                    GuestTable::At(at)
-                };
-                (SteState::Guest(table), vmid)
-            }
-            _ => (SteState::Reserved, None),
-        }
+        let found = self.ste_words(smmu, stream);
+        found.map_or((SteState::Missing, None), |(_, words)| SteState::of(words))
     }
 
     fn reach(&self, smmu: SmmuId, stream: StreamId) -> ([Reach; 2], [Reach; 2]) {

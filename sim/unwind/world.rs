@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arm_smmu_v3::{Driver, Params, SmmuId};
+use arm_smmu_v3::{Driver, Params, Platform, SmmuId};
 use iommu_core::semantics::{NestingType, PasidPolicy};
 use iommu_core::{
     Control, DeviceId, DomainId, Errno, FaultMode, GroupId, IommuOps, Paddr, Recording, Semantics,
 };
-use smmu::addr::Iova;
+use smmu::addr::{Iova, Pa};
 use smmu::cache::{CacheConfig, ContiguousHint, TlbStructure, WalkCacheConfig};
 use smmu::cache::{Geometry, Replacement};
 use smmu::ids::StreamId;
@@ -19,7 +19,7 @@ use super::guest::{self, Asids, PAGE, PAGES, PROBES, RANGES};
 use super::layout::{GroupPlace, Layout};
 use super::op::{Op, Stage1};
 use super::shared::Shared;
-use crate::board::Board;
+use crate::board::{Board, Deed, Moment};
 use crate::linux::LinuxMachine;
 
 /// Memory of processes, within the board's RAM.
@@ -331,6 +331,21 @@ impl World {
     pub fn record(&mut self) {
         let control = self.vfio.core_mut().ops_mut().control_mut();
         control.journal.set(Recording::On);
+    }
+
+    /// What the driver did to the hardware since [`record`](Self::record), as [`Board::take_deeds`].
+    pub(super) fn take_deeds(&mut self) -> Vec<(Moment, Deed)> {
+        let driver = self.vfio.core_mut().ops_mut();
+        driver.platform_mut().take_deeds()
+    }
+
+    /// Where a stream's STE is, and its words; `None` without one.
+    pub(super) fn ste_words(&self, smmu: SmmuId, stream: StreamId) -> Option<(Pa, [u64; 8])> {
+        let driver = self.vfio.core().ops();
+        let pa = driver.ste_pa(smmu, stream)?;
+        let mut words = [0; 8];
+        driver.platform().read_words(pa, &mut words);
+        Some((pa, words))
     }
 
     /// Domains of the containers, by SMMU and groups.

@@ -100,7 +100,7 @@ fn walk_takes_a_raw_image_and_registers() {
 }
 
 #[test]
-fn a_page_is_self_contained_and_has_24_cells() {
+fn a_page_is_self_contained_and_shows_each_access_once() {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("walk.html");
     let path = path.to_str().unwrap();
@@ -116,15 +116,17 @@ fn a_page_is_self_contained_and_has_24_cells() {
     ]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let page = std::fs::read_to_string(path).unwrap();
-    for outside in ["http://", "https://", "<script", "<link", "@import"] {
+    for outside in ["http://", "https://", "src=", "<link", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }
+    let in_grid = |page: &str| page.matches("class=\"cell s1\"").count();
+    assert_eq!(in_grid(&page), 4, "a stage-1 walk of four levels");
+    let read = page.matches("<details>").count();
     assert_eq!(
-        page.matches("<rect").count(),
-        4,
-        "a stage-1 walk of four levels"
+        page.matches("-d\"><h3>").count(),
+        read,
+        "fields of each access"
     );
-    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
 }
 
 #[test]
@@ -291,4 +293,41 @@ fn decode_reads_a_kernel_log_from_standard_input() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!("decode_event", stdout(&output));
+}
+
+#[test]
+fn caches_are_shown_as_the_ending_of_the_file_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let show = |name: &str, trace: &str| {
+        let path = directory.path().join(name);
+        let output = smmu_sim(&[
+            "check",
+            trace,
+            "--show-caches",
+            path.to_str().unwrap(),
+            "--show-first",
+            "100",
+            "--show-count",
+            "20",
+        ]);
+        (output, path)
+    };
+    let trace = "tests/data/trace_k72_16k_strict.csv.zst";
+    let read = |name: &str| {
+        let (output, path) = show(name, trace);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        std::fs::read_to_string(path).unwrap()
+    };
+    let page = read("caches.html");
+    assert_eq!(page.matches("<article").count(), 20);
+    assert!(!page.contains("src=") && !page.contains("http:"));
+    let json: serde_json::Value = serde_json::from_str(&read("caches.json")).unwrap();
+    assert_eq!(json["steps"].as_array().unwrap().len(), 20);
+    assert!(read("caches.txt").contains("\n 20  "));
+    // A snapshot is no trace: there is nothing to show.
+    let (output, path) = show("none.html", "tests/data/snapshots/nest_72_64k.mixed.json");
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("--show-caches: 0 of the files"), "{errors}");
+    assert!(!path.exists());
 }

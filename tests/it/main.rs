@@ -4,6 +4,7 @@
 
 mod access_counts; // accesses of cold walks for every pair of sizes
 mod bare; // machines without software: what is asked for is what devices get
+mod browser; // every report, opened in Chromium where one is installed
 mod cli; // what the command prints, where, and how it ends
 mod device; // the device against models: queues, registers, caches
 #[cfg(unix)]

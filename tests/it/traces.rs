@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use smmu::cache::CacheConfig;
-use smmu_sim::check::{CheckError, CheckOptions, Report, check_file};
+use smmu_sim::check::{CheckError, CheckOptions, Report, Window, check_file};
 
 const CACHES: [CacheConfig; 3] = [CacheConfig::OFF, CacheConfig::SMALL, CacheConfig::INFINITE];
 
@@ -449,4 +449,37 @@ fn a_run_cut_short_and_random_lines_end_without_panic() {
         }
         let _ = replayed(&lines, &CACHES[seed as usize % 3]);
     }
+}
+
+/// A window is a window: the same steps alone or within a longer one, and nothing is changed by
+/// looking.
+#[test]
+fn the_caches_shown_over_a_window_are_those_of_the_whole_run() {
+    let shown = |first, count| {
+        let options = CheckOptions {
+            show: Some(Window { first, count }),
+            ..cached(&CacheConfig::SMALL)
+        };
+        let mut report = Report::default();
+        check_file(&data("trace_k61_lazy.csv.zst"), &options, &mut report).unwrap();
+        report
+    };
+    let whole = shown(1, 200);
+    let part = shown(41, 60);
+    assert_eq!(part.views[0].frames(), &whole.views[0].frames()[40..100]);
+    assert!(
+        part.views[0]
+            .frames()
+            .iter()
+            .any(|frame| !frame.removed.is_empty())
+    );
+    let mut plain = Report::default();
+    check_file(
+        &data("trace_k61_lazy.csv.zst"),
+        &cached(&CacheConfig::SMALL),
+        &mut plain,
+    )
+    .unwrap();
+    assert_eq!((plain.checked, plain.agree), (whole.checked, whole.agree));
+    assert!(plain.views.is_empty());
 }

@@ -14,7 +14,7 @@ use crate::master::{Ats, Master, Support};
 use crate::platform::{AtsState, Platform};
 use crate::probe::Prefetch;
 use crate::ste::{Eats, SteKind, abort_ste, bypass_ste, cdtable_ste, nested_ste, stage2_ste};
-use crate::{Command, Driver, faults};
+use crate::{Command, Driver, control};
 use iommu_core::semantics::{EntryWriter, Invalidation};
 
 /// A device's CD 0: transactions without SubstreamID.
@@ -60,7 +60,7 @@ impl<P: Platform> Driver<P> {
         // Prepare: the last step that can fail, then the new domain begins to invalidate for the
         // device.
         if translates && self.rules().invalidation == Invalidation::Array {
-            faults(&mut self.platform).step("driver:invs_merge", Errno::ENOMEM)?;
+            control(&mut self.platform).step("driver:invs_merge", Errno::ENOMEM)?;
         }
         let old = self.masters[&device].domain;
         let had = self.masters[&device].ats;

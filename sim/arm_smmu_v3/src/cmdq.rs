@@ -110,7 +110,6 @@ impl CommandQueue {
         }
         platform
             .control_mut()
-            .faults
             .step("driver:cmd_sync", Errno::ETIMEDOUT)?;
         if self.sync_to_memory {
             let at = self.slot_pa(sync_at);

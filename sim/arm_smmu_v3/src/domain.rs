@@ -14,7 +14,7 @@ use crate::maintenance::{NestParent, Tag, Tags};
 use crate::pgtable::{Format, PageTables, Stage};
 use crate::platform::Platform;
 use crate::ste::{Stage1Entry, Stage2Entry};
-use crate::{Driver, faults};
+use crate::{Driver, control};
 
 /// Whether a domain was asked to be a stage 2 under somebody else's stage 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,14 +223,14 @@ impl<P: Platform> Driver<P> {
         let domains_have_cds = self.domains_have_cds();
         let instance = &mut self.instances[tags.smmu.index()];
         if plan == Plan::Stage2 {
-            faults(&mut self.platform).step("driver:vmid_alloc", Errno::ENOSPC)?;
+            control(&mut self.platform).step("driver:vmid_alloc", Errno::ENOSPC)?;
             let last = (1 << instance.features.vmid_bits) - 1;
             let vmid = instance.vmids.take(last).ok_or(Errno::ENOSPC)?;
             let vmid = Vmid::new(vmid as u16);
             let stage2 = Stage2Entry::new(tables, vmid);
             return Ok((Translation::Stage2(stage2), Tag::Vmid(vmid)));
         }
-        faults(&mut self.platform).step("driver:asid_alloc", Errno::EBUSY)?;
+        control(&mut self.platform).step("driver:asid_alloc", Errno::EBUSY)?;
         let last = (1 << instance.features.asid_bits) - 1;
         let asid = self.asids.take(last).ok_or(Errno::EBUSY)?;
         let asid = Asid::new(asid as u16);

@@ -52,7 +52,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use iommu_core::semantics::{AttachOrder, DriverRules};
-use iommu_core::{DeviceId, DomainId, Errno, FaultPlan};
+use iommu_core::{Control, DeviceId, DomainId, Errno};
 use smmu::addr::Pa;
 use smmu::ids::StreamId;
 
@@ -196,7 +196,7 @@ impl<P: Platform> Driver<P> {
     }
 }
 
-/// The machine's fault plan.
-fn faults<P: Platform>(platform: &mut P) -> &mut FaultPlan {
-    &mut platform.control_mut().faults
+/// What fails, and what is kept of calls.
+fn control<P: Platform>(platform: &mut P) -> &mut Control {
+    platform.control_mut()
 }

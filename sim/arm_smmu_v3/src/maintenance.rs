@@ -350,7 +350,6 @@ impl<P: Platform> TableContext for Maintenance<'_, P> {
     fn alloc(&mut self, bytes: u64) -> Option<Pa> {
         self.platform
             .control_mut()
-            .faults
             .step("driver:alloc_table", Errno::ENOMEM)
             .ok()?;
         self.platform.alloc(bytes)

@@ -16,7 +16,7 @@ use crate::master::Ats;
 use crate::platform::Platform;
 use crate::range::TlbSpan;
 use crate::ste::{Eats, Stage1Entry, abort_ste, nested_ste, stage2_ste};
-use crate::{Command, Driver, faults};
+use crate::{Command, Driver, control};
 
 /// `IOMMU_CACHE_INV_TYPE_*`.
 const TYPE_IOTLB: u8 = 1;
@@ -84,7 +84,7 @@ impl<P: Platform> Driver<P> {
                 }
                 self.check_table(config, &tags, io)?;
                 if io == SeriesIo::V12 {
-                    faults(&mut self.platform).step("driver:alloc_s1_cfg", Errno::ENOMEM)?;
+                    control(&mut self.platform).step("driver:alloc_s1_cfg", Errno::ENOMEM)?;
                 }
                 GuestStage1 {
                     table: Some(guest_stage1(config)),

@@ -17,7 +17,7 @@ use crate::pgtable::{self, PgtableError};
 use crate::platform::Platform;
 use crate::range::TlbSpan;
 use crate::ste::Stalls;
-use crate::{Driver, Firmware, Support, faults};
+use crate::{Driver, Firmware, Support, control};
 
 /// Where software maps MSI doorbells (`MSI_IOVA_BASE`, `MSI_IOVA_LENGTH`).
 const SW_MSI: ResvRegion = ResvRegion {
@@ -86,7 +86,7 @@ impl<P: Platform> Driver<P> {
         if !(features.trans_s1 && features.trans_s2) {
             return Err(Errno::EOPNOTSUPP);
         }
-        faults(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
+        control(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
         let mut record = Domain::new(DomainKind::Unmanaged);
         record.nesting = Nesting::Requested;
         self.insert_finalised(domain, record, (smmu, ssid_bits))
@@ -168,7 +168,7 @@ impl<P: Platform> IommuOps for Driver<P> {
         if firmware.streams.is_empty() {
             return Err(Errno::ENODEV);
         }
-        faults(&mut self.platform).step("driver:alloc_master", Errno::ENOMEM)?;
+        control(&mut self.platform).step("driver:alloc_master", Errno::ENOMEM)?;
         self.insert_streams(firmware.smmu, device, &firmware.streams)?;
         self.masters.insert(
             device,
@@ -211,7 +211,7 @@ impl<P: Platform> IommuOps for Driver<P> {
         if kind == DomainKind::Blocked && self.old_style() {
             return Err(Errno::EINVAL);
         }
-        faults(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
+        control(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
         let record = Domain::new(kind);
         let translated = !matches!(kind, DomainKind::Blocked | DomainKind::Identity);
         let master = device
@@ -226,7 +226,7 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn domain_alloc_nested(&mut self, domain: DomainId, parent: DomainId) -> Result<(), Errno> {
-        faults(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
+        control(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
         let above = self.domains.get(&parent).ok_or(Errno::EINVAL)?;
         let stage2 = above.nested_stage2().ok_or(Errno::EINVAL)?;
         let live = above.live.as_ref().ok_or(Errno::EINVAL)?;

@@ -50,7 +50,6 @@ impl StreamTable {
         };
         platform
             .control_mut()
-            .faults
             .step("driver:alloc_strtab", Errno::ENOMEM)?;
         let base = platform.alloc(bytes).ok_or(Errno::ENOMEM)?;
         if levels == 1 {
@@ -117,7 +116,6 @@ impl StreamTable {
         }
         platform
             .control_mut()
-            .faults
             .step("driver:alloc_l2_strtab", Errno::ENOMEM)?;
         let table = platform.alloc(L2_BYTES).ok_or(Errno::ENOMEM)?;
         for index in 0..1 << STRTAB_SPLIT {

@@ -94,7 +94,17 @@ impl Replay<'_> {
 
     fn run_command(&mut self, command: &Consumed) {
         let decoded = Command::decode(command.words, self.machine.smmu().config());
+        let is_sync = matches!(decoded, Ok(Command::Sync(_)));
+        if let Some(shown) = self.shown.as_mut().filter(|_| !is_sync) {
+            shown.begins(&self.machine);
+        }
         let step = self.machine.step_command();
+        if let (Some(shown), CommandStep::Consumed { command, .. }, false) =
+            (&mut self.shown, &step, is_sync)
+        {
+            shown.command(&self.machine, command);
+        }
+        self.collect_findings();
         let agrees = match (decoded, step) {
             (Ok(expected), CommandStep::Consumed { command, .. }) => expected == command,
             _ => false,

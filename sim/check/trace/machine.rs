@@ -7,7 +7,7 @@ use smmu::cache::CacheConfig;
 use smmu::config::{ConfigError, SmmuConfig};
 use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, BusAbort, BusResult, PhysMem, Ram, RamPort};
-use smmu::observe::{Access, Action, Observer, Structure};
+use smmu::observe::{Access, Action, CacheEvent, Observer, Structure};
 use smmu::queue::Ring;
 use smmu::regfile::{Width, register_offset};
 use smmu::sanitize::Finding;
@@ -16,6 +16,7 @@ use smmu::{CommandStep, Outcome, Smmu, Transaction};
 use super::device::{Device, Watch};
 use super::line::{Consumed, Fetched, RegisterWrite};
 use crate::check::report::Found;
+use crate::report::caches::Looks;
 
 /// Registers of page 1 that a trace has folded onto page 0: queue pointers.
 const PAGE_1: [u32; 4] = [0xa8, 0xac, 0xc8, 0xcc];
@@ -118,6 +119,28 @@ impl Observer for Seen {
             (Structure::Stage1(_), Action::Read(word)) => self.stage1 = Some(word),
             (Structure::Stage2(_), Action::Read(word)) => self.stage2 = Some(word),
             _ => {}
+        }
+    }
+}
+
+/// What a translation read, and what it met in the caches if that is wanted.
+struct Watched<'a> {
+    seen: Seen,
+    looks: &'a mut Option<Looks>,
+}
+
+impl Observer for Watched<'_> {
+    fn access(&mut self, access: &Access<'_>) {
+        self.seen.access(access);
+    }
+
+    fn watches_caches(&self) -> bool {
+        self.looks.is_some()
+    }
+
+    fn cache(&mut self, event: &CacheEvent) {
+        if let Some(looks) = self.looks {
+            looks.cache(event);
         }
     }
 }
@@ -234,9 +257,17 @@ impl Machine {
         matches!(self.step_command(), CommandStep::Consumed { .. })
     }
 
-    /// Translates with caches, and reads back what is new in the event queue.
-    pub(super) fn translate(&mut self, transaction: &Transaction) -> Answered {
-        let mut seen = Seen::default();
+    /// Translates with caches, and reads back what is new in the event queue. `looks` is told what
+    /// the caches did, if it is there.
+    pub(super) fn translate(
+        &mut self,
+        transaction: &Transaction,
+        looks: &mut Option<Looks>,
+    ) -> Answered {
+        let mut seen = Watched {
+            seen: Seen::default(),
+            looks,
+        };
         let before = self.event_prod();
         let mut port = self.memory.port();
         let outcome = self.device.translate(&mut port, transaction, &mut seen);
@@ -252,7 +283,7 @@ impl Machine {
         Answered {
             outcome,
             record,
-            found: if seen.accesses == 0 {
+            found: if seen.seen.accesses == 0 {
                 Found::Cached
             } else {
                 Found::Walked

@@ -18,6 +18,7 @@ use super::machine::{Recording, Seen};
 use super::qemu::{self, Departure, Fetched};
 use super::{Replay, TRANSLATIONS};
 use crate::check::report::Example;
+use crate::report::caches::Looks;
 
 /// A transaction whose event may still follow.
 pub(super) struct Pending {
@@ -93,7 +94,15 @@ impl Replay<'_> {
             Access::Write => Transaction::write(recorded.stream, iova),
         };
         let before = self.machine.event_prod();
-        let answered = self.machine.translate(&transaction);
+        let is_shown = self
+            .shown
+            .as_mut()
+            .is_some_and(|shown| shown.begins(&self.machine));
+        let mut looks = is_shown.then(Looks::default);
+        let answered = self.machine.translate(&transaction, &mut looks);
+        if let (Some(shown), Some(looks)) = (&mut self.shown, looks) {
+            shown.transaction(&self.machine, recorded, &answered.outcome, looks);
+        }
         self.summary.count_translation(answered.found);
         let (cold, seen) = self.machine.translate_cold(&transaction);
 

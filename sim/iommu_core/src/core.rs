@@ -82,7 +82,7 @@ impl<O: IommuOps> IommuCore<O> {
     }
 
     pub(crate) fn step(&mut self, name: &'static str, natural: Errno) -> Result<(), Errno> {
-        self.ops.control_mut().faults.step(name, natural)
+        self.ops.control_mut().step(name, natural)
     }
 
     pub(crate) fn note(

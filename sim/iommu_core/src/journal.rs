@@ -29,11 +29,23 @@ pub struct Call {
     pub result: Result<u64, Errno>,
 }
 
+/// A step that the fault plan made fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Its name.
+    pub step: &'static str,
+    /// With what.
+    pub errno: Errno,
+    /// How many of the calls kept had returned by then.
+    pub calls: usize,
+}
+
 /// Calls in the order they returned. History, not state: any two compare equal.
 #[derive(Debug, Clone, Default)]
 pub struct Journal {
     recording: Recording,
     calls: Vec<Call>,
+    failures: Vec<Failure>,
 }
 
 impl Journal {
@@ -42,6 +54,7 @@ impl Journal {
         *self = Self {
             recording,
             calls: Vec::new(),
+            failures: Vec::new(),
         };
     }
 
@@ -53,9 +66,31 @@ impl Journal {
         }
     }
 
+    /// Whether calls are kept.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.recording == Recording::On
+    }
+
     /// The calls kept.
     pub fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// Steps made to fail since the journal was set, in order.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    #[cold]
+    fn note_failure(&mut self, step: &'static str, errno: Errno) {
+        if self.recording == Recording::On {
+            self.failures.push(Failure {
+                step,
+                errno,
+                calls: self.calls.len(),
+            });
+        }
     }
 
     /// Takes the calls kept, leaving none.
@@ -95,6 +130,19 @@ impl Control {
             journal: Journal::default(),
             bug: None,
         }
+    }
+
+    /// Called before the fallible step `name`, as [`FaultPlan::step`]; the journal keeps the failure.
+    ///
+    /// # Errors
+    /// The planned error, if this step is the one to fail.
+    #[inline]
+    pub fn step(&mut self, name: &'static str, natural: Errno) -> Result<(), Errno> {
+        let result = self.faults.step(name, natural);
+        if let Err(errno) = result {
+            self.journal.note_failure(name, errno);
+        }
+        result
     }
 
     /// The kernel stops here: keeps the first of these and returns what the call gives back.

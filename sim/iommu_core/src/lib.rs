@@ -55,7 +55,7 @@ pub use device::{Bus, Device, DeviceConfig, Group, Grouping, MsiIsolation};
 pub use errno::Errno;
 pub use faults::{FaultMode, FaultPlan};
 pub use ids::{DeviceId, DomainId, GroupId, IdSource, Iova, Paddr};
-pub use journal::{Call, Control, Journal, Recording};
+pub use journal::{Call, Control, Failure, Journal, Recording};
 pub use mapping::pgsize;
 pub use msi::{MsiBinding, MsiCookie};
 pub use ops::IommuOps;

@@ -89,7 +89,6 @@ impl<O: IommuOps> IommuCore<O> {
             let result = self
                 .ops
                 .control_mut()
-                .faults
                 .step("iommu:map_pages", Errno::ENOMEM)
                 .and_then(|()| {
                     self.ops

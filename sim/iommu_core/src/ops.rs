@@ -216,7 +216,7 @@ const LEAVES: usize = 512;
 /// The core names domains and devices; a driver keeps what it needs about each under that name.
 /// Everything a domain or device was given is the driver's to free when the core says so.
 ///
-/// A driver calls `control().faults.step(..)` before each of its own fallible steps and notes its
+/// A driver calls `control().step(..)` before each of its own fallible steps and notes its
 /// calls in `control().journal`; the core does so for its own.
 pub trait IommuOps: Clone + PartialEq + Debug {
     /// What firmware says about a device (`struct iommu_fwspec` and what hangs on it): which

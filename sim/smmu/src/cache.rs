@@ -10,6 +10,7 @@ mod config;
 mod configuration;
 mod context;
 mod entry;
+mod listing;
 mod recent;
 mod replace;
 mod tlb;
@@ -19,6 +20,10 @@ pub use config::{
     CacheConfig, CacheError, ContiguousHint, GROWTH_LIMIT, Geometry, Indexing, LEVELS, Replacement,
     TlbStructure, WalkCacheConfig,
 };
+pub use listing::{
+    Cached, CachedConfiguration, CachedEntry, CachedStream, CachedTable, CachedTranslation,
+};
+
 pub(crate) use configuration::{By, ConfigurationCache, ConfigurationEntry};
 pub(crate) use context::Context;
 pub(crate) use entry::{Granted, IpaEntry, Stage1Part, VaEntry, WalkEntry};
@@ -214,6 +219,7 @@ impl Caches {
     pub(crate) fn configurations(
         &self,
     ) -> impl Iterator<Item = (StreamId, Option<SubstreamId>)> + '_ {
-        self.configuration.iter()
+        let entries = self.configuration.entries();
+        entries.map(|(stream, substream, _)| (stream, substream))
     }
 }

@@ -1,6 +1,7 @@
 //! Commands as values: what 16 bytes of the command queue ask for, and why they may be illegal
 //! (IHI 0070 §4).
 
+mod display;
 mod illegal;
 mod tlbi;
 

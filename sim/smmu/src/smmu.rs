@@ -1,6 +1,6 @@
 //! The device: registers in, transactions in, outcomes out.
 
-use crate::cache::{CacheConfig, CacheError, Caches};
+use crate::cache::{CacheConfig, CacheError, Cached, Caches};
 use crate::command::TlbTag;
 use crate::config::{ConfigError, SmmuConfig};
 use crate::fetch::Configuration;
@@ -153,6 +153,18 @@ impl Smmu {
         &self,
     ) -> impl Iterator<Item = (StreamId, Option<SubstreamId>)> + '_ {
         self.caches.configurations()
+    }
+
+    /// Everything that the caches hold now. Looking counts as no use: no replacement is affected.
+    ///
+    /// ```
+    /// # use smmu::{Smmu, cache::CacheConfig, config::SmmuConfig};
+    /// let smmu = Smmu::with_caches(SmmuConfig::full(), &CacheConfig::SMALL)?;
+    /// assert!(smmu.cached().is_empty());
+    /// # Ok::<(), smmu::config::ConfigError>(())
+    /// ```
+    pub fn cached(&self) -> Cached {
+        self.caches.listing()
     }
 
     /// Translates one transaction by what registers and memory say now: no cache is looked into or

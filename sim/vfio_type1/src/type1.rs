@@ -38,7 +38,7 @@ pub(crate) struct Ctx<'a, O: IommuOps> {
 impl<O: IommuOps> Ctx<'_, O> {
     #[inline]
     pub(crate) fn step(&mut self, name: &'static str, natural: Errno) -> Result<(), Errno> {
-        self.core.ops_mut().control_mut().faults.step(name, natural)
+        self.core.ops_mut().control_mut().step(name, natural)
     }
 
     pub(crate) fn semantics(&self) -> &Semantics {

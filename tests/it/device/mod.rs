@@ -4,6 +4,7 @@ mod caches; // caches on = caches off, under drivers that invalidate
 mod driver; // a driver in miniature
 mod exact; // each command removes what it names, and nothing else
 mod invalidate; // what a driver must invalidate, in every form
+mod listing; // what the caches are said to hold is what hits
 mod queues; // event, PRI and command queue against plain queues
 mod registers; // the register file against a table of its own
 mod replacement; // who leaves a full set

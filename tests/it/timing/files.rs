@@ -58,11 +58,61 @@ fn a_run_leaves_settings_figures_and_a_page() {
     assert_eq!(json(&again.path().join("result.json")), result);
     let page = read("report.html");
     assert_eq!(page.matches("<svg").count(), 3);
-    assert!(!page.contains("<script") && !page.contains("src="));
+    assert!(!page.contains("https:") && !page.contains("src="));
     let rows: Vec<String> = read("streams.csv").lines().map(str::to_owned).collect();
     assert_eq!(rows.len(), 3);
     let columns = rows[0].split(',').count();
     assert!(rows.iter().all(|row| row.split(',').count() == columns));
+}
+
+/// One source, two pictures: what the trace holds of the first transactions is what the page draws.
+#[test]
+fn a_timeline_draws_the_slices_of_the_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    simulate(
+        directory.path(),
+        &["--trace-first", "100", "--set", "machine.streams=3"],
+    );
+    let trace = json(&directory.path().join("trace.json"));
+    let page = std::fs::read_to_string(directory.path().join("timeline.html")).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap().iter();
+    let drawn = events.filter(|event| {
+        let begins = event["ph"] == "b" || event["ph"] == "X";
+        begins
+            && event["args"]["transaction"]
+                .as_u64()
+                .is_some_and(|index| index < 64)
+    });
+    let titles: Vec<String> = drawn
+        .map(|event| {
+            let number = |key: &str| event[key].as_u64().unwrap();
+            let index = event["args"]["transaction"].as_u64().unwrap();
+            let name = event["name"].as_str().unwrap();
+            let what = if number("pid") == 6 {
+                "command"
+            } else {
+                "transaction"
+            };
+            format!("{name}|{}|{what} {index},", number("ts"))
+        })
+        .collect();
+    assert!(titles.len() > 64, "{}", titles.len());
+    assert_eq!(page.matches("<title>").count() - 1, titles.len());
+    for title in &titles {
+        let [name, begin, whose] = title.split('|').collect::<Vec<_>>()[..] else {
+            unreachable!()
+        };
+        let is_there = page
+            .lines()
+            .flat_map(|line| line.split("<title>"))
+            .any(|bar| {
+                bar.starts_with(&format!("{name}: "))
+                    && bar.contains(&format!(", from {begin} to "))
+                    && bar.contains(whose)
+            });
+        assert!(is_there, "{title}");
+    }
+    assert_eq!(page.matches("class=\"whole\"").count(), 64);
 }
 
 /// Chrome's trace event format: every asynchronous slice that begins ends, inside its parent.

@@ -4,4 +4,5 @@
 mod command;
 mod exhaustive;
 mod random;
+mod steps;
 mod topology;

@@ -42,9 +42,7 @@ impl IommuOps for TableDouble {
         if kind == DomainKind::Blocked && !modern {
             return Err(Errno::EINVAL);
         }
-        self.control
-            .faults
-            .step("driver:domain_alloc", Errno::ENOMEM)?;
+        self.control.step("driver:domain_alloc", Errno::ENOMEM)?;
         self.domains.insert(
             domain,
             Table {
@@ -84,7 +82,7 @@ impl IommuOps for TableDouble {
         }
         let table = self.domains.get(&domain).ok_or(Errno::EINVAL)?;
         if !table.seen.contains(&device) {
-            self.control.faults.step("driver:attach", Errno::ENOMEM)?;
+            self.control.step("driver:attach", Errno::ENOMEM)?;
         }
         let fixed = matches!(table.kind, DomainKind::Blocked | DomainKind::Identity);
         if !fixed {
@@ -132,7 +130,7 @@ impl IommuOps for TableDouble {
             if !aperture.contains(&(at + pgsize - 1)) {
                 return Err(Errno::ERANGE);
             }
-            self.control.faults.step("driver:map", Errno::ENOMEM)?;
+            self.control.step("driver:map", Errno::ENOMEM)?;
             let table = self.domains.get_mut(&domain).ok_or(Errno::EINVAL)?;
             let below = table.leaves.range(..at + pgsize).next_back();
             if below.is_some_and(|(start, leaf)| start + leaf.size > at) {

@@ -251,10 +251,11 @@ impl ConfigurationCache {
         removed
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, Option<SubstreamId>)> + '_ {
-        self.array
-            .iter()
-            .filter(|(_, tag, _)| *tag != Tag::NONE)
-            .map(|(_, tag, _)| (stream_of(tag), substream_of(tag)))
+    /// Every entry, set after set.
+    pub(super) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (StreamId, Option<SubstreamId>, &ConfigurationEntry)> {
+        let entries = self.array.iter().filter(|(_, tag, _)| *tag != Tag::NONE);
+        entries.map(|(_, tag, entry)| (stream_of(tag), substream_of(tag), entry))
     }
 }

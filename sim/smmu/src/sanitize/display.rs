@@ -3,7 +3,6 @@
 use core::fmt;
 
 use super::finding::{Exposure, Finding, Kind, Severity};
-use crate::command::{AsidScope, Command, Tlbi, TlbiAddress, TlbiRegime, TlbiStage};
 use crate::fault::{Cause, Site, Stage};
 use crate::observe::{CacheKind, CacheTag, Structure};
 use crate::spec::event::EventId;
@@ -31,7 +30,7 @@ impl fmt::Display for Finding {
             access(f, transaction)?;
         }
         if let Some(met) = &self.command {
-            command(f, met)?;
+            write!(f, "{met}")?;
         }
         if let Some((cache, tag)) = &self.entry {
             f.write_str("\n  entry: ")?;
@@ -60,8 +59,7 @@ impl fmt::Display for Finding {
             write!(f, "\n  since: {} older commands", self.forgotten)?;
         }
         for issued in &self.commands {
-            write!(f, "\n  since: {} ", issued.moment)?;
-            command(f, &issued.command)?;
+            write!(f, "\n  since: {} {}", issued.moment, issued.command)?;
         }
         Ok(())
     }
@@ -157,48 +155,5 @@ fn cause(f: &mut fmt::Formatter<'_>, cause: &Cause) -> fmt::Result {
             write!(f, " at stage {stage} level {level}")
         }
         None => Ok(()),
-    }
-}
-
-fn command(f: &mut fmt::Formatter<'_>, command: &Command) -> fmt::Result {
-    match command {
-        Command::CfgiSte { stream, .. } => write!(f, "CFGI_STE {:#x}", stream.get()),
-        Command::CfgiSteRange { size_log2: 32, .. } => f.write_str("CFGI_ALL"),
-        Command::CfgiSteRange { stream, size_log2 } => {
-            write!(f, "CFGI_STE_RANGE {:#x}+2^{size_log2}", stream.get())
-        }
-        Command::CfgiCd {
-            stream, substream, ..
-        } => write!(f, "CFGI_CD {:#x}.{:#x}", stream.get(), substream.get()),
-        Command::CfgiCdAll { stream } => write!(f, "CFGI_CD_ALL {:#x}", stream.get()),
-        Command::Tlbi(tlbi) => invalidation(f, tlbi),
-        Command::Sync(_) => f.write_str("SYNC"),
-        other => write!(f, "{other:?}"),
-    }
-}
-
-fn invalidation(f: &mut fmt::Formatter<'_>, tlbi: &Tlbi) -> fmt::Result {
-    f.write_str("TLBI")?;
-    match tlbi.regime {
-        TlbiRegime::El1 => {}
-        TlbiRegime::El2 | TlbiRegime::AnyEl2 => f.write_str(" EL2")?,
-    }
-    match tlbi.stage {
-        TlbiStage::Stage1 => {}
-        TlbiStage::Stage2 => f.write_str(" stage 2")?,
-        TlbiStage::Both => f.write_str(" both stages")?,
-    }
-    if let Some(vmid) = tlbi.vmid {
-        write!(f, " VMID {}", vmid.get())?;
-    }
-    match tlbi.asid {
-        AsidScope::Any => {}
-        AsidScope::Only(asid) => write!(f, " ASID {} but global", asid.get())?,
-        AsidScope::OrGlobal(asid) => write!(f, " ASID {}", asid.get())?,
-    }
-    match tlbi.address {
-        TlbiAddress::All => f.write_str(" all"),
-        TlbiAddress::Single { address, .. } => write!(f, " at {address:#x}"),
-        TlbiAddress::Range { first, last, .. } => write!(f, " {first:#x}..={last:#x}"),
     }
 }
