@@ -2,6 +2,7 @@
 //!
 //! Exit code 0: fine. 1: a check or an expectation failed. 2: bad input or usage.
 
+mod caches;
 mod check;
 mod completions;
 mod decode;

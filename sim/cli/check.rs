@@ -1,15 +1,14 @@
 //! `smmu-sim check`.
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use smmu::cache::CacheConfig;
 
 use super::terminal::Progress;
-use super::{Failure, Format, Verdict, write_json};
+use super::{Failure, Format, Verdict, caches, write_json};
 use crate::check::{CheckOptions, Report, Side, Watch, Window, check_file};
 use crate::report::caches::CacheView;
 
@@ -125,14 +124,5 @@ fn show(path: &Path, views: &[CacheView], out: &mut impl Write) -> anyhow::Resul
             views.len()
         ));
     };
-    if path.as_os_str() == "-" {
-        return Ok(writeln!(out, "{}", view.to_styled_text())?);
-    }
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    let shown = match ending {
-        Some("json") => format!("{:#}\n", view.to_json()),
-        Some("txt") => view.to_text(),
-        _ => view.to_html(),
-    };
-    fs::write(path, shown).with_context(|| format!("--show-caches {}", path.display()))
+    caches::show(path, view, out)
 }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use arm_smmu_v3::SmmuId;
 use clap::Args;
 
-use super::{Failure, Format, Verdict, write_json};
+use super::{Failure, Format, Verdict, caches, write_json};
 use crate::scenario::{DEFAULT, Report, Scenario, StepReport};
 use crate::style::{BAD, FAINT, GOOD};
 
@@ -20,7 +21,8 @@ use crate::style::{BAD, FAINT, GOOD};
 Examples:
   smmu-sim run
   smmu-sim run tests/scenarios/*.toml
-  smmu-sim run my.toml --explain")]
+  smmu-sim run my.toml --explain
+  smmu-sim run my.toml --show-caches caches.html")]
 pub(super) struct Run {
     /// Scenario files [default: the embedded one, explained]
     #[arg(value_name = "FILE")]
@@ -28,6 +30,12 @@ pub(super) struct Run {
     /// Show every access to memory of every translation
     #[arg(long)]
     explain: bool,
+    /// Show what the caches hold step by step: a page, text (.txt) or JSON (.json); - is the terminal
+    #[arg(long, value_name = "FILE", requires = "files")]
+    show_caches: Option<PathBuf>,
+    /// Whose caches
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "show_caches")]
+    smmu: u32,
 }
 
 impl Run {
@@ -38,6 +46,16 @@ impl Run {
             let scenario = scenario.map_err(wrong)?;
             let report = scenario.run().map_err(wrong)?;
             return show_default(&report, format, out);
+        }
+        if let Some(path) = &self.show_caches {
+            let [file] = &self.files[..] else {
+                return Err(Failure::Input(anyhow!(
+                    "--show-caches: expected one scenario"
+                )));
+            };
+            let scenario = Scenario::load(file).map_err(wrong)?;
+            let view = scenario.caches(SmmuId(self.smmu)).map_err(wrong)?;
+            caches::show(path, &view, out)?;
         }
         let mut reports = Vec::new();
         let mut mistakes = Vec::new();

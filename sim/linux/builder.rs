@@ -13,7 +13,7 @@ use vfio_type1::{HostConfig, Vfio};
 
 use super::{LinuxMachine, Place};
 use crate::board::{Board, BoardConfig, BoardError};
-use crate::topology::PciAddress;
+use crate::topology::{Pci, PciAddress};
 
 /// Why there is no machine.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -72,6 +72,8 @@ const SMMUS_MAX: u32 = 64;
 struct Wanted {
     address: PciAddress,
     smmu: SmmuId,
+    /// The requester ID that arrives at the SMMU.
+    stream: u32,
     companion: Option<PciAddress>,
 }
 
@@ -132,6 +134,7 @@ impl LinuxBuilder {
         self.wanted(Wanted {
             address,
             smmu,
+            stream: address.requester_id(),
             companion: None,
         })
     }
@@ -141,7 +144,20 @@ impl LinuxBuilder {
         self.wanted(Wanted {
             address,
             smmu,
+            stream: address.requester_id(),
             companion: Some(companion),
+        })
+    }
+
+    /// A function of a PCI topology: its StreamID and its group follow from the bridges above it.
+    /// Functions are added in the order of their indexes.
+    pub fn function(self, pci: &Pci, function: usize, smmu: SmmuId) -> Self {
+        let address = |index: usize| pci.functions()[index].address;
+        self.wanted(Wanted {
+            address: address(function),
+            smmu,
+            stream: pci.requester_id(function),
+            companion: pci.companion(function).map(address),
         })
     }
 
@@ -212,7 +228,7 @@ impl LinuxBuilder {
             if devices.contains_key(&address) {
                 return Err(LinuxError::Twice(address));
             }
-            let stream = StreamId::new(address.requester_id());
+            let stream = StreamId::new(wanted.stream);
             let device = core.add_device(device, &Firmware::new(smmu, stream))?;
             order.push(device);
             let place = Place {

@@ -1,26 +1,23 @@
 //! Machines with Linux: the SMMUv3 driver, VFIO, and a process whose memory is a guest's.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use arm_smmu_v3::{Driver, Firmware, Params, SmmuId};
-use iommu_core::ops::DomainKind;
+use arm_smmu_v3::{Params, SmmuId};
 use iommu_core::semantics::{LaterGroup, NestingType, PasidPolicy};
 use iommu_core::uapi::{
     CacheInvalidateInfo, InvalidateScope, PASID_FORMAT_SMMUV3, PasidConfig, PasidTableConfig,
 };
-use iommu_core::{
-    Control, CoreConfig, DeviceConfig, DeviceId, Errno, FaultMode, GroupId, Grouping, IommuCore,
-    IommuOps,
-};
+use iommu_core::{Errno, FaultMode, GroupId};
 use smmu::ids::StreamId;
 use smmu::spec::attrs::SteConfig;
 use smmu::spec::ste::Ste;
 use smmu::tables::Bump;
+use vfio_type1::Type1;
 use vfio_type1::api::{IommuType, Mapping, Rights, pasid_table_bytes};
-use vfio_type1::{HostConfig, Pid, Placement, RegionConfig, Type1, Vfio};
 
 use super::file::{Access, BridgeKind, IommuKind, LinuxSection, Policy, ScenarioFile};
-use super::machine::{Seen, board, board_config};
+use super::machine::{Seen, board_config};
 use super::names;
 use super::source::{Diagnostic, Located, Number};
 use super::step::{
@@ -28,8 +25,9 @@ use super::step::{
     PasidTableConfig as Asked, SetPasidTable, UnmapDma,
 };
 use super::tables::{PAGE, Space, Tables, read_words};
-use crate::board::{Board, BoardConfig, CommandLog};
-use crate::topology::{BridgeKind as PciBridge, Pci};
+use crate::board::{Board, CommandLog};
+use crate::linux::{ContainerFd, LinuxBuilder, LinuxMachine};
+use crate::topology::{BridgeKind as PciBridge, Pci, PciAddress};
 use crate::unwind::semantics;
 
 /// Tables and queues of the driver.
@@ -43,29 +41,24 @@ const GUEST: (u64, u64) = (0x4000_0000, 0x4_0000);
 #[derive(Debug, Clone, PartialEq)]
 struct Device {
     name: String,
-    id: DeviceId,
-    group: GroupId,
-    smmu: SmmuId,
-    stream: StreamId,
+    address: PciAddress,
     present: bool,
 }
 
 /// The kernel, its hardware, and a process.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Linux {
-    vfio: Vfio<Driver<Board>>,
-    pid: Pid,
+    machine: LinuxMachine,
     pub(super) tables: Tables,
     devices: Vec<Device>,
-    groups: BTreeMap<GroupId, i32>,
-    containers: BTreeMap<String, i32>,
+    containers: BTreeMap<String, ContainerFd>,
     /// Address in the process of the guest's memory, and its bytes.
     memory: (u64, u64),
     iommu: IommuType,
 }
 
 /// What a call gave: an error of the kernel is a result, a mistake of the file is not.
-type Called = Result<Result<(), Errno>, Diagnostic>;
+type Called<T = ()> = Result<Result<T, Errno>, Diagnostic>;
 
 impl Linux {
     /// The machine a file describes, after boot, every device bound to VFIO.
@@ -75,41 +68,27 @@ impl Linux {
     ) -> Result<Self, Diagnostic> {
         let semantics = named_semantics(section)?;
         let nesting = semantics.vfio.nesting;
-        let config = BoardConfig {
-            tables: TABLES,
-            ..board_config(file, vec![FRAMES])?
-        };
-        let board = board(file, Control::new(semantics), &config)?;
-        let refused = |errno: Errno| {
-            let message = format!("the machine cannot be made: {errno}");
-            Diagnostic::new(message, section.span(), "of this Linux")
-        };
-        let smmus = board.smmus();
+        let hardware = board_config(file, vec![])?;
         let params = Params {
             queue_order: 0,
             ..Params::default()
         };
-        let driver = Driver::probe(board, params, smmus).map_err(refused)?;
-        let core_config = CoreConfig {
-            default_domain: DomainKind::Dma,
-            page_size: PAGE,
+        let smmus = hardware.smmus.len() as u32;
+        let builder = LinuxMachine::builder(semantics)
+            .smmus(hardware.smmus)
+            .caches(hardware.caches)
+            .driver(params)
+            .tables(TABLES.0, TABLES.1)
+            .process_memory(FRAMES.0, FRAMES.1);
+        let (builder, devices) = plug_in(file, smmus, builder)?;
+        let refused = |error: &dyn Display| {
+            let message = format!("the machine cannot be made: {error}");
+            Diagnostic::new(message, section.span(), "of this Linux")
         };
-        let mut core = IommuCore::new(driver, core_config);
-        let devices = devices(file, smmus, &mut core)?;
-        let host = HostConfig {
-            ram_start: FRAMES.0,
-            ram_end: FRAMES.0 + FRAMES.1,
-            ..HostConfig::with_page_size(PAGE)
-        };
-        let mut vfio = Vfio::new(core, host);
-        for device in &devices {
-            vfio.bind(device.id).map_err(refused)?;
-        }
+        let machine = builder.build().map_err(|error| refused(&error))?;
         let mut linux = Self {
-            pid: vfio.spawn(),
-            vfio,
+            machine,
             tables: Tables::default(),
-            groups: BTreeMap::new(),
             containers: BTreeMap::new(),
             memory: (0, 0),
             iommu: match section.iommu.as_ref().map(|kind| **kind) {
@@ -121,54 +100,41 @@ impl Linux {
             },
             devices,
         };
-        linux.open(section).map_err(refused)?;
-        linux.give_memory(section).map_err(refused)?;
+        for name in &section.containers {
+            let container = linux.machine.open_container();
+            let container = container.map_err(|errno| refused(&errno))?;
+            linux.containers.insert(name.to_string(), container);
+        }
+        linux
+            .give_memory(section)
+            .map_err(|errno| refused(&errno))?;
         for stage1 in &file.stage1 {
             linux.edit(|tables, ram, frames| {
                 tables.add_stage1(stage1, Space::Process, ram, frames)
             })?;
         }
-        let platform = linux.board_mut();
-        platform.log_commands(CommandLog::On);
+        linux.board_mut().log_commands(CommandLog::On);
         Ok(linux)
-    }
-
-    fn open(&mut self, section: &LinuxSection) -> Result<(), Errno> {
-        for name in &section.containers {
-            let fd = self.vfio.open_container(self.pid)?;
-            self.containers.insert(name.to_string(), fd);
-        }
-        for device in &self.devices {
-            if !self.groups.contains_key(&device.group) {
-                let fd = self.vfio.open_group(self.pid, device.group)?;
-                self.groups.insert(device.group, fd);
-            }
-        }
-        Ok(())
     }
 
     fn give_memory(&mut self, section: &LinuxSection) -> Result<(), Errno> {
         let base = section.guest_base.as_ref().map_or(GUEST.0, |base| base.0);
         let size = section.guest_size.as_ref().map_or(GUEST.1, |size| size.0);
-        let region = RegionConfig {
-            placement: Placement::Contiguous,
-            ..RegionConfig::ordinary(size)
-        };
-        let at = self.vfio.host_mut().map_memory(self.pid, &region, PAGE)?;
-        let process = self.vfio.host().process(self.pid);
-        let frames = process.frames(at, size, PAGE);
+        let at = self.machine.allocate(size)?;
+        let pages = (0..size).step_by(PAGE as usize);
+        let frames = pages.filter_map(|offset| self.machine.frame(at + offset));
         self.memory = (at, size);
         self.tables.guest.base = base;
-        self.tables.guest.frames = frames.into_iter().flatten().map(|pa| pa.0).collect();
+        self.tables.guest.frames = frames.map(smmu::addr::Pa::get).collect();
         Ok(())
     }
 
     pub(super) fn board(&self) -> &Board {
-        self.vfio.core().ops().platform()
+        self.machine.board()
     }
 
     pub(super) fn board_mut(&mut self) -> &mut Board {
-        self.vfio.core_mut().ops_mut().platform_mut()
+        self.machine.board_mut()
     }
 
     /// `map`, `unmap`, `rewrite`: what the guest does to its tables.
@@ -178,7 +144,7 @@ impl Linux {
     ) -> Result<(), Diagnostic> {
         // A guest has no memory but its own.
         let mut none = Bump::new(0, 0);
-        let ram = self.vfio.core().ops().platform().ram();
+        let ram = self.machine.board().ram();
         work(&mut self.tables, ram, &mut none)
     }
 
@@ -197,7 +163,7 @@ impl Linux {
             name,
             self.containers.keys().map(String::as_str),
         )?;
-        Ok(self.containers[name.as_str()])
+        Ok(self.containers[name.as_str()].0)
     }
 
     /// The SMMU and stream of a device.
@@ -205,8 +171,8 @@ impl Linux {
         &self,
         name: &Located<String>,
     ) -> Result<(SmmuId, StreamId), Diagnostic> {
-        let device = self.device(name)?;
-        Ok((device.smmu, device.stream))
+        let place = self.machine.place(self.device(name)?.address);
+        Ok((place.smmu, place.stream))
     }
 
     /// Carries out a system call, with what is to fail.
@@ -221,7 +187,7 @@ impl Linux {
             self.fail(mode);
         }
         let result = self.perform(operation)?;
-        let faults = &self.vfio.core().ops().control().faults;
+        let faults = &self.machine.control().faults;
         seen.failed_step = faults.fired();
         seen.result = Some(result);
         self.fail(FaultMode::Off);
@@ -229,8 +195,7 @@ impl Linux {
     }
 
     fn fail(&mut self, mode: FaultMode) {
-        let control = self.vfio.core_mut().ops_mut().control_mut();
-        control.faults.set(mode);
+        self.machine.fail(mode);
     }
 
     /// Which step is meant: a rehearsal on a copy tells which there are.
@@ -242,14 +207,7 @@ impl Linux {
         let mut rehearsal = self.clone();
         rehearsal.fail(FaultMode::Count);
         let _as_it_is = rehearsal.perform(operation)?;
-        let steps = rehearsal
-            .vfio
-            .core()
-            .ops()
-            .control()
-            .faults
-            .steps()
-            .to_vec();
+        let steps = rehearsal.machine.control().faults.steps().to_vec();
         let errno = match &fail.errno {
             None => None,
             Some(name) => Some(errno(name)?),
@@ -287,89 +245,98 @@ impl Linux {
             Operation::SetPasidTable(set) => {
                 let container = self.container(&set.container)?;
                 let bytes = self.pasid_table_bytes(set)?;
-                let mut caller = self.vfio.caller(self.pid);
+                let mut caller = self.machine.caller();
                 Ok(bytes.and_then(|bytes| caller.set_pasid_table_raw(container, bytes)))
             }
             Operation::UnsetPasidTable(unset) => {
                 let container = self.container(&unset.container)?;
-                Ok(self.vfio.caller(self.pid).unset_pasid_table(container))
+                Ok(self.machine.caller().unset_pasid_table(container))
             }
             Operation::CacheInvalidate(invalidate) => {
                 let container = self.container(&invalidate.container)?;
                 let info = invalidation(invalidate)?;
-                Ok(self
-                    .vfio
-                    .caller(self.pid)
-                    .cache_invalidate(container, &info))
+                Ok(self.machine.caller().cache_invalidate(container, &info))
             }
             Operation::BindMsi(bind) => {
                 let container = self.container(&bind.container)?;
                 let (iova, guest) = (bind.iova.0, bind.guest.0);
-                let mut caller = self.vfio.caller(self.pid);
+                let mut caller = self.machine.caller();
                 Ok(caller.bind_msi(container, iova, guest, PAGE))
             }
             Operation::UnbindMsi(unbind) => {
                 let container = self.container(&unbind.container)?;
                 let iova = unbind.iova.0;
-                Ok(self.vfio.caller(self.pid).unbind_msi(container, iova))
+                Ok(self.machine.caller().unbind_msi(container, iova))
             }
             _ => Ok(Ok(())),
         }
     }
 
+    /// The group of a device that is there.
+    fn group_of(&self, device: &Device) -> Option<GroupId> {
+        let place = self.machine.place(device.address);
+        let device = self.machine.vfio.core().device(place.device);
+        device.map(|device| device.group)
+    }
+
+    /// The descriptor of a device's group; ENODEV for a device that is gone.
+    fn group_file(&mut self, name: &Located<String>) -> Called<i32> {
+        let Device {
+            address, present, ..
+        } = *self.device(name)?;
+        Ok(if present {
+            self.machine.group(address)
+        } else {
+            Err(Errno::ENODEV)
+        })
+    }
+
     fn attach(&mut self, attach: &Attach) -> Called {
-        let group = self.device(&attach.device)?.group;
         let container = self.container(&attach.container)?;
-        let Some(fd) = self.groups.get(&group).copied() else {
-            return Ok(Err(Errno::ENODEV));
+        let fd = match self.group_file(&attach.device)? {
+            Ok(fd) => fd,
+            Err(errno) => return Ok(Err(errno)),
         };
         let kind = self.iommu;
-        let mut caller = self.vfio.caller(self.pid);
-        let mut result = caller.set_container(fd, container);
+        let mut result = self.machine.caller().set_container(fd, container);
         if result.is_ok() && self.type1(container).is_none() {
-            let mut caller = self.vfio.caller(self.pid);
-            result = caller.set_iommu(container, kind);
+            result = self.machine.caller().set_iommu(container, kind);
             if result.is_err() {
                 // What a VMM takes back.
-                let _left = caller.unset_container(fd);
+                let _left = self.machine.caller().unset_container(fd);
             }
         }
         Ok(result)
     }
 
     fn detach(&mut self, name: &DeviceName) -> Called {
-        let group = self.device(&name.device)?.group;
-        let Some(fd) = self.groups.get(&group).copied() else {
-            return Ok(Err(Errno::ENODEV));
-        };
-        Ok(self.vfio.caller(self.pid).unset_container(fd))
+        let fd = self.group_file(&name.device)?;
+        Ok(fd.and_then(|fd| self.machine.caller().unset_container(fd)))
     }
 
     /// A device is unplugged; the last one of a group takes the group with it.
     fn remove(&mut self, name: &DeviceName) -> Called {
-        let device = self.device(&name.device)?.clone();
-        if !device.present {
-            return Ok(Err(Errno::ENODEV));
-        }
-        let same = |other: &&Device| other.present && other.group == device.group;
-        if self.devices.iter().filter(same).count() == 1
-            && let Some(fd) = self.groups.remove(&device.group)
-        {
-            // It may be in no container.
-            let _not_in = self.vfio.caller(self.pid).unset_container(fd);
-            if let Err(errno) = self.vfio.close(self.pid, fd) {
-                return Ok(Err(errno));
+        let fd = self.group_file(&name.device)?;
+        let address = self.device(&name.device)?.address;
+        let id = self.machine.place(address).device;
+        let group = self.group_of(self.device(&name.device)?);
+        let same = |other: &&Device| other.present && self.group_of(other) == group;
+        let is_last = self.devices.iter().filter(same).count() == 1;
+        let removed = fd.and_then(|fd| {
+            if is_last {
+                // It may be in no container.
+                let _not_in = self.machine.caller().unset_container(fd);
+                self.machine.caller().close(fd)?;
             }
-        }
-        if let Err(errno) = self.vfio.unbind(device.id) {
-            return Ok(Err(errno));
-        }
-        self.vfio.core_mut().remove_device(device.id);
+            self.machine.vfio.unbind(id)?;
+            self.machine.vfio.core_mut().remove_device(id);
+            Ok(())
+        });
         let mut devices = self.devices.iter_mut();
-        if let Some(device) = devices.find(|other| other.id == device.id) {
-            device.present = false;
+        if let Some(device) = devices.find(|device| device.address == address) {
+            device.present &= removed.is_err();
         }
-        Ok(Ok(()))
+        Ok(removed)
     }
 
     fn map(&mut self, map: &MapDma) -> Called {
@@ -401,13 +368,13 @@ impl Linux {
                 }
             },
         };
-        Ok(self.vfio.caller(self.pid).map(container, mapping))
+        Ok(self.machine.caller().map(container, mapping))
     }
 
     fn unmap(&mut self, unmap: &UnmapDma) -> Called {
         let container = self.container(&unmap.container)?;
         let (iova, size) = (unmap.iova.0, unmap.size.0);
-        let result = self.vfio.caller(self.pid).unmap(container, iova, size);
+        let result = self.machine.caller().unmap(container, iova, size);
         Ok(result.map(drop))
     }
 
@@ -443,7 +410,7 @@ impl Linux {
             s1fmt: byte(set.s1fmt.as_ref())? as u8,
             s1dss: byte(set.s1dss.as_ref())? as u8,
         };
-        let Some(series) = self.vfio.core().ops().control().semantics.series else {
+        let Some(series) = self.machine.control().semantics.series else {
             return Ok(Err(Errno::ENOTTY));
         };
         let word = |number, default| names::within(number, default, 0..=u64::from(u32::MAX));
@@ -455,16 +422,20 @@ impl Linux {
     }
 
     fn type1(&self, container: i32) -> Option<&Type1> {
-        self.vfio.container(self.pid, container)?.type1()
+        self.machine
+            .vfio
+            .container(self.machine.pid, container)?
+            .type1()
     }
 
     /// STEs of the devices, by name.
     pub(super) fn stes(&self) -> Vec<(String, [u64; 8])> {
-        let driver = self.vfio.core().ops();
+        let driver = self.machine.vfio.core().ops();
         let present = self.devices.iter().filter(|device| device.present);
         present
             .filter_map(|device| {
-                let pa = driver.ste_pa(device.smmu, device.stream)?;
+                let place = self.machine.place(device.address);
+                let pa = driver.ste_pa(place.smmu, place.stream)?;
                 let words = read_words(driver.platform().ram(), pa.get());
                 Some((device.name.clone(), words))
             })
@@ -488,12 +459,13 @@ impl Linux {
         let members = |groups: Vec<GroupId>| -> Vec<String> {
             let of = |group: &GroupId| -> Vec<String> {
                 let devices = self.devices.iter();
-                let own = devices.filter(|device| device.present && device.group == *group);
+                let own = devices
+                    .filter(|device| device.present && self.group_of(device) == Some(*group));
                 own.map(|device| device.name.clone()).collect()
             };
             groups.iter().flat_map(of).collect()
         };
-        let domains = |fd: &i32| match self.type1(*fd) {
+        let domains = |fd: &ContainerFd| match self.type1(fd.0) {
             None => vec![],
             Some(type1) => type1.domains().map(|(_, groups)| members(groups)).collect(),
         };
@@ -505,8 +477,8 @@ impl Linux {
 
     /// Number of mappings of each container.
     pub(super) fn mappings(&self) -> BTreeMap<String, u64> {
-        let count = |fd: &i32| {
-            self.type1(*fd)
+        let count = |fd: &ContainerFd| {
+            self.type1(fd.0)
                 .map_or(0, |type1| type1.mappings().count() as u64)
         };
         let containers = self.containers.iter();
@@ -517,12 +489,16 @@ impl Linux {
 
     /// Pins, locked pages, VMIDs, ASIDs, domains and bytes of tables.
     pub(super) fn resources(&self) -> [u64; 6] {
-        let core = self.vfio.core();
+        let core = self.machine.vfio.core();
         let driver = core.ops();
         let smmus = (0..driver.platform().smmus()).map(SmmuId);
         [
-            self.vfio.host().pins().count(),
-            self.vfio.host().process(self.pid).locked_pages(),
+            self.machine.vfio.host().pins().count(),
+            self.machine
+                .vfio
+                .host()
+                .process(self.machine.pid)
+                .locked_pages(),
             smmus.map(|smmu| u64::from(driver.vmids_in_use(smmu))).sum(),
             driver.asids_in_use().into(),
             core.domains().count() as u64,
@@ -590,12 +566,12 @@ fn named_semantics(section: &LinuxSection) -> Result<iommu_core::Semantics, Diag
     Ok(semantics)
 }
 
-/// Adds the devices in groups that follow from the buses.
-fn devices(
+/// Puts the devices where the file has them; groups follow from the buses.
+fn plug_in(
     file: &ScenarioFile,
     smmus: u32,
-    core: &mut IommuCore<Driver<Board>>,
-) -> Result<Vec<Device>, Diagnostic> {
+    mut builder: LinuxBuilder,
+) -> Result<(LinuxBuilder, Vec<Device>), Diagnostic> {
     let mut pci = Pci::default();
     let mut bridges: Vec<&str> = Vec::new();
     let above = |name: Option<&Located<String>>, bridges: &[&str]| match name {
@@ -614,46 +590,33 @@ fn devices(
         pci.bridge(kind, bridge.bus, above(bridge.below.as_ref(), &bridges)?);
         bridges.push(&bridge.name);
     }
-    let mut devices: Vec<Device> = Vec::new();
+    let mut devices: Vec<(Device, SmmuId)> = Vec::new();
     for section in &file.device {
         let smmu = names::within(section.smmu.as_ref(), 0, 0..=u64::from(smmus - 1))?;
         let smmu = SmmuId(smmu as u32);
         let above = above(section.below.as_ref(), &bridges)?;
         let at = pci.function(section.slot, section.function, above);
-        let ids: Vec<DeviceId> = devices.iter().map(|device| device.id).collect();
-        let stream = StreamId::new(pci.requester_id(at));
-        let config = DeviceConfig {
-            grouping: pci.grouping(at, &ids),
-            ..DeviceConfig::pci(&pci.functions()[at].address.to_string())
-        };
-        let companion = match &config.grouping {
-            Grouping::With(device) => devices.iter().find(|other| other.id == *device),
-            _ => None,
-        };
-        if let Some(companion) = companion.filter(|companion| companion.smmu != smmu) {
+        let address = pci.functions()[at].address;
+        let same = devices.iter().find(|(other, _)| other.address == address);
+        if let Some((other, _)) = same {
+            let message = format!("two functions at {address}");
+            let label = format!("{:?} is there", other.name);
+            return Err(Diagnostic::new(message, section.name.span(), label));
+        }
+        let companion = pci.companion(at).map(|other| &devices[other]);
+        if let Some((companion, _)) = companion.filter(|(_, other)| *other != smmu) {
             let message = "one IOMMU group, two SMMUs";
             let label = format!("shares a group with {:?}", companion.name);
             return Err(Diagnostic::new(message, section.name.span(), label));
         }
-        let refused = |errno: Errno| {
-            Diagnostic::new(
-                format!("the device is refused: {errno}"),
-                section.name.span(),
-                "here",
-            )
-        };
-        let id = core
-            .add_device(config, &Firmware::new(smmu, stream))
-            .map_err(refused)?;
-        let group = core.device(id).ok_or_else(|| refused(Errno::ENODEV))?.group;
-        devices.push(Device {
+        builder = builder.function(&pci, at, smmu);
+        let device = Device {
             name: section.name.to_string(),
-            id,
-            group,
-            smmu,
-            stream,
+            address,
             present: true,
-        });
+        };
+        devices.push((device, smmu));
     }
-    Ok(devices)
+    let devices = devices.into_iter().map(|(device, _)| device).collect();
+    Ok((builder, devices))
 }

@@ -23,6 +23,7 @@ use super::source::{Diagnostic, Located, Span};
 use super::step::{Counter, Dma, DmaAccess, Fail, Home, Operation, Step, Written};
 use crate::board::{Board, BoardConfig};
 use crate::explain::{Explained, Recording};
+use crate::report::caches::Looks;
 
 /// The SMMU of a file that names none.
 const PART: &str = "qemu-11";
@@ -36,6 +37,8 @@ const MEMORY_MIN: u64 = 0x100_0000;
 pub struct Seen {
     /// The access, with every access to memory on the way.
     pub explained: Option<Explained>,
+    /// What it met in the caches of which SMMU.
+    pub looks: Option<(SmmuId, Looks)>,
     /// What became of it, or of the stalled one that a command resolved.
     pub outcome: Option<Outcome>,
     /// Where the guest sees what was reached.
@@ -251,9 +254,11 @@ impl Machine {
         }
         let address = fail.and_then(|fail| fail.address.as_ref());
         let aborts = address.map(|address| AbortRule::at(Pa::new(address.0)));
-        let mut recording = Recording::default();
+        let mut eyes = (Recording::default(), Looks::default());
         let board = self.board_mut();
-        let outcome = board.access_observed(smmu, &transaction, aborts, &mut recording);
+        let outcome = board.access_observed(smmu, &transaction, aborts, &mut eyes);
+        let (recording, looks) = eyes;
+        seen.looks = Some((smmu, looks));
         seen.outcome = Some(outcome);
         if let (Kind::Linux(linux), Some(pa)) = (&self.0, outcome.pa()) {
             seen.guest = linux.tables.guest.from_pa(pa.get());

@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use arm_smmu_v3::SmmuId;
 use serde::Serialize;
+use smmu::sanitize::Finding;
 use thiserror::Error;
 
 use super::expect::{Unmet, describe, judge};
@@ -13,6 +15,7 @@ use super::machine::{Machine, Seen};
 use super::source::{Diagnostic, Located};
 use super::step::Step;
 use crate::explain::Explained;
+use crate::report::caches::CacheView;
 
 /// Steps a scenario may have.
 const STEPS_MAX: usize = 10_000;
@@ -43,6 +46,14 @@ pub enum ScenarioError {
     /// The file makes no sense: the message shows the place.
     #[error("{0}")]
     Wrong(String),
+    /// The machine has fewer SMMUs.
+    #[error("{path}: there is no SMMU {smmu}")]
+    NoSuchSmmu {
+        /// The scenario.
+        path: String,
+        /// The number asked for.
+        smmu: u32,
+    },
 }
 
 /// What became of a step.
@@ -144,13 +155,60 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError::Wrong`] if the machine cannot be made, or a step makes no sense on it.
     pub fn run(&self) -> Result<Report, ScenarioError> {
+        self.run_each(|_, _| {})
+    }
+
+    /// The same; `after` sees the machine after each step, and before the first.
+    fn run_each(
+        &self,
+        mut after: impl FnMut(&Machine, Option<&StepReport>),
+    ) -> Result<Report, ScenarioError> {
         let mut machine = Machine::new(&self.file).map_err(|wrong| self.wrong(&wrong))?;
+        after(&machine, None);
         let mut steps = Vec::new();
         for (number, step) in (1..).zip(&self.file.step) {
             let report = self.step(&mut machine, number, step);
-            steps.push(report.map_err(|wrong| self.wrong(&wrong))?);
+            let report = report.map_err(|wrong| self.wrong(&wrong))?;
+            after(&machine, Some(&report));
+            steps.push(report);
         }
         Ok(Report { steps })
+    }
+
+    /// Runs it once more, with an eye on the caches of an SMMU.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and if there is no such SMMU.
+    pub fn caches(&self, smmu: SmmuId) -> Result<CacheView, ScenarioError> {
+        let mut view: Option<CacheView> = None;
+        self.run_each(|machine, step| {
+            if smmu.0 >= machine.board().smmus() {
+                return;
+            }
+            let cached = machine.board().smmu(smmu).cached();
+            let (Some(view), Some(step)) = (&mut view, step) else {
+                view = Some(CacheView::new(&self.file.title, &cached));
+                return;
+            };
+            let frame = view.step(&step.say, &cached);
+            if let Some((at, looks)) = &step.seen.looks
+                && *at == smmu
+            {
+                frame.looked(looks.clone());
+            }
+            if !step.result.is_empty() {
+                let outcome = step.seen.outcome.as_ref();
+                let faulted = outcome.is_some_and(|outcome| outcome.fault().is_some());
+                frame.ended(&step.result, faulted);
+            }
+            let own = step.seen.findings.iter().filter(|(at, _)| *at == smmu);
+            let findings: Vec<Finding> = own.map(|(_, finding)| finding.clone()).collect();
+            frame.found(&findings);
+        })?;
+        view.ok_or_else(|| ScenarioError::NoSuchSmmu {
+            path: self.path.clone(),
+            smmu: smmu.0,
+        })
     }
 
     fn step(

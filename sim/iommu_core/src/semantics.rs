@@ -102,7 +102,6 @@ impl Semantics {
             driver: DriverRules::fixed(),
             core: CoreRules::fixed(),
             vfio: VfioRules::fixed(),
-            ..Self::kernel(Kernel::V5_10)
         }
     }
 

@@ -186,6 +186,26 @@ impl<O: Observer + ?Sized> Observer for &mut O {
     }
 }
 
+/// Both see everything, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    #[inline]
+    fn access(&mut self, access: &Access<'_>) {
+        self.0.access(access);
+        self.1.access(access);
+    }
+
+    #[inline]
+    fn watches_caches(&self) -> bool {
+        self.0.watches_caches() || self.1.watches_caches()
+    }
+
+    #[inline]
+    fn cache(&mut self, event: &CacheEvent) {
+        self.0.cache(event);
+        self.1.cache(event);
+    }
+}
+
 /// Accesses of one translation, counted by class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AccessCounts {
