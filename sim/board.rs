@@ -153,7 +153,7 @@ pub enum CommandLog {
 /// An SMMU, with or without somebody who watches its driver.
 #[derive(Debug, Clone, PartialEq)]
 enum Part {
-    Alone(Smmu),
+    Alone(Box<Smmu>),
     Watched(Box<Sanitizer>),
 }
 
@@ -237,8 +237,11 @@ impl Board {
         let smmus = config
             .smmus
             .iter()
-            .map(|part| Smmu::with_caches(part.clone(), &config.caches).map(Part::Alone))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|part| {
+                let smmu = Smmu::with_caches(part.clone(), &config.caches)?;
+                Ok(Part::Alone(Box::new(smmu)))
+            })
+            .collect::<Result<Vec<_>, ConfigError>>()?;
         Ok(Self {
             control,
             ram: Ram::with_regions(&regions)?,

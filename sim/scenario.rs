@@ -6,20 +6,20 @@
 
 mod bare;
 mod expect;
-mod file;
+pub mod file;
 mod linux;
 mod machine;
 mod names;
 mod run;
 mod source;
-mod step;
+pub mod step;
 mod tables;
 
 pub use expect::Unmet;
 pub use file::ScenarioFile;
 pub use machine::{Machine, Seen, State};
 pub use run::{Report, ReportJson, Scenario, ScenarioError, StepReport};
-pub use source::{Diagnostic, Located, Note, Number, Span};
+pub use source::{Diagnostic, Located, Number, Span};
 pub use step::{Expect, Step};
 
 /// The default scenario: a guest's device behind nested translation, one access that works and one

@@ -49,7 +49,9 @@ impl Page {
             &title,
             "</h1>\n",
         ];
-        head.into_iter().for_each(|part| page.html.push_str(part));
+        for part in head {
+            page.html.push_str(part);
+        }
         if !lead.is_empty() {
             page.html.push_str("<p>");
             page.html.push_str(&escape(lead));
@@ -68,7 +70,9 @@ impl Page {
             SCRIPT,
             "</script>\n</body>\n</html>\n",
         ];
-        foot.into_iter().for_each(|part| self.html.push_str(part));
+        for part in foot {
+            self.html.push_str(part);
+        }
         self.html
     }
 }

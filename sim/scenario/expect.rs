@@ -12,7 +12,7 @@ use smmu::{CommandError, Outcome};
 use super::linux::errno;
 use super::machine::{Machine, Seen, State};
 use super::names;
-use super::source::{Diagnostic, Located, Note, Number, Span};
+use super::source::{Diagnostic, Located, Number, Span};
 use super::step::{Counter, Expect, OutcomeName, Step};
 
 /// An expectation that is not met.
@@ -264,20 +264,17 @@ impl Unmet {
     /// As a message; `operation` is what the step did.
     pub(super) fn diagnostic(&self, operation: Option<(&str, Span)>) -> Diagnostic {
         let label = format!("found {}", self.found);
-        let mut diagnostic = Diagnostic::new(
-            format!("{}: not as expected", self.key),
-            self.span.clone(),
-            label,
-        );
-        if let Some((key, span)) = operation {
-            if span == self.span {
-                diagnostic.message = format!("{}: not expected here", self.key);
-            } else {
-                let label = format!("after this {key}");
-                diagnostic.secondary = Some(Note { span, label });
+        let own = self.span.clone();
+        match operation {
+            Some((_, span)) if span == self.span => {
+                Diagnostic::new(format!("{}: not expected here", self.key), own, label)
             }
+            Some((key, span)) => {
+                let message = format!("{}: not as expected", self.key);
+                Diagnostic::new(message, own, label).and(span, format!("after this {key}"))
+            }
+            None => Diagnostic::new(format!("{}: not as expected", self.key), own, label),
         }
-        diagnostic
     }
 }
 

@@ -261,7 +261,7 @@ impl Machine {
         seen.looks = Some((smmu, looks));
         seen.outcome = Some(outcome);
         if let (Kind::Linux(linux), Some(pa)) = (&self.0, outcome.pa()) {
-            seen.guest = linux.tables.guest.from_pa(pa.get());
+            seen.guest = linux.tables.guest.of_pa(pa.get());
         }
         seen.explained = Some(Explained {
             transaction,

@@ -40,7 +40,8 @@ pub(super) fn chosen<'a>(
     if all.is_empty() {
         help = "the file declares none".into();
     } else if all.len() <= LISTED_MAX {
-        help += &format!("known are {}", all.join(", "));
+        help.push_str("known are ");
+        help.push_str(&all.join(", "));
     }
     Err(if help.is_empty() {
         diagnostic

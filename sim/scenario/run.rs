@@ -252,9 +252,8 @@ fn result(seen: &Seen) -> String {
     let mut words = Vec::new();
     words.extend(seen.outcome.as_ref().map(describe));
     words.extend(seen.guest.map(|guest| format!("the guest's {guest:#x}")));
-    match seen.result {
-        Some(Err(errno)) => words.push(errno.to_string()),
-        Some(Ok(())) | None => {}
+    if let Some(Err(errno)) = seen.result {
+        words.push(errno.to_string());
     }
     words.extend(seen.failed_step.map(|step| format!("{step} failed")));
     words.extend(seen.value.map(|value| format!("{value:#x}")));

@@ -53,30 +53,30 @@ impl<T: JsonSchema> JsonSchema for Located<T> {
 
 /// A place of the file with a few words about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// Where.
-    pub span: Span,
-    /// What is there.
-    pub label: String,
+struct Note {
+    span: Span,
+    label: String,
 }
 
-/// Something wrong with a file, or with what a run of it gave.
+/// What a [`Diagnostic`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// What is wrong.
-    pub message: String,
-    /// Where.
-    pub primary: Note,
+struct Said {
+    message: String,
+    primary: Note,
     /// What it contradicts, if that is elsewhere.
-    pub secondary: Option<Note>,
+    secondary: Option<Note>,
     /// What to do about it.
-    pub help: Option<String>,
+    help: Option<String>,
 }
+
+/// Something wrong with a file, or with what a run of it gave, and the places of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic(Box<Said>);
 
 impl Diagnostic {
     /// `message` about the place `span`, where `label` is to be read.
     pub fn new(message: impl Into<String>, span: Span, label: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Said {
             message: message.into(),
             primary: Note {
                 span,
@@ -84,39 +84,44 @@ impl Diagnostic {
             },
             secondary: None,
             help: None,
-        }
+        }))
     }
 
     /// The same with a second place.
     #[must_use]
-    pub fn and(self, span: Span, label: impl Into<String>) -> Self {
-        let secondary = Some(Note {
+    pub fn and(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.0.secondary = Some(Note {
             span,
             label: label.into(),
         });
-        Self { secondary, ..self }
+        self
     }
 
     /// The same with advice.
     #[must_use]
-    pub fn help(self, help: impl Into<String>) -> Self {
-        let help = Some(help.into());
-        Self { help, ..self }
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
     }
 
     /// With the lines of the file it is about, coloured.
     pub fn render(&self, path: &str, text: &str) -> String {
-        let mut snippet = Snippet::source(text).path(path).annotation(
-            AnnotationKind::Primary
-                .span(within(text, &self.primary.span))
-                .label(&self.primary.label),
-        );
-        if let Some(note) = &self.secondary {
+        let Said {
+            message,
+            primary,
+            secondary,
+            help,
+        } = &*self.0;
+        let place = AnnotationKind::Primary.span(within(text, &primary.span));
+        let mut snippet = Snippet::source(text)
+            .path(path)
+            .annotation(place.label(&primary.label));
+        if let Some(note) = secondary {
             let context = AnnotationKind::Context.span(within(text, &note.span));
             snippet = snippet.annotation(context.label(&note.label));
         }
-        let mut group = Level::ERROR.primary_title(&self.message).element(snippet);
-        if let Some(help) = &self.help {
+        let mut group = Level::ERROR.primary_title(message).element(snippet);
+        if let Some(help) = help {
             group = group.element(Level::HELP.message(help));
         }
         let renderer = Renderer::styled().term_width(DEFAULT_TERM_WIDTH);
