@@ -318,3 +318,90 @@ proptest! {
         }
     }
 }
+
+fn command(arguments: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_smmu-sim"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("CLICOLOR_FORCE")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn new_writes_a_file_that_runs_and_never_overwrites_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.toml");
+    let path = path.to_str().unwrap();
+    assert_eq!(command(&["new", path]).status.code(), Some(0));
+    assert_eq!(command(&["run", path]).status.code(), Some(0));
+    fs::write(path, "mine").unwrap();
+    let again = command(&["new", path]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("mine.toml"));
+    assert_eq!(fs::read_to_string(path).unwrap(), "mine");
+}
+
+#[test]
+fn programs_get_what_was_seen_and_the_line_of_what_was_not() {
+    let output = command(&[
+        "run",
+        "docs/src/guide/scenarios/wrong.toml",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json[0]["passed"], false);
+    let step = &json[0]["steps"][0];
+    assert_eq!(step["unmet"][0]["key"], "pa");
+    assert_eq!(step["unmet"][0]["found"], "4096");
+    assert_eq!(step["unmet"][0]["line"], 8);
+    assert!(step["translation"]["accesses"].is_array(), "{step}");
+}
+
+#[test]
+fn a_file_that_is_wrong_does_not_hide_the_results_of_the_others() {
+    let output = command(&[
+        "run",
+        "docs/src/guide/scenarios/misspelt.toml",
+        "docs/src/guide/scenarios/wrong.toml",
+        "tests/scenarios/learn/bypass.toml",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        out.contains("FAILED docs") && out.contains("ok     tests"),
+        "{out}"
+    );
+    assert!(err.contains("misspelt.toml:8:10"), "{err}");
+}
+
+// Of each entry, the step that made it and the command that removed it.
+#[test]
+fn the_caches_of_a_scenario_are_shown_step_by_step() {
+    let output = command(&[
+        "run",
+        "tests/scenarios/mistakes/unmap-without-tlbi.toml",
+        "--show-caches",
+        "-",
+    ]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}\n{text}"));
+    assert!(at("+ TLB: VA 0x1000") < at("stale-translation"));
+    assert!(at("stale-translation") < at("What was missing."));
+    assert!(at("What was missing.") < at("- TLB: VA 0x1000"));
+    let missing = command(&[
+        "run",
+        "tests/scenarios/learn/stage1.toml",
+        "--show-caches",
+        "-",
+        "--smmu",
+        "1",
+    ]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no SMMU 1"));
+}
