@@ -74,15 +74,15 @@ section! {
             "Granule of stage 1, or of stage 2 where that is all there is.";
         page_log2: u32 = 12, 12..=42, "log2 bytes",
             "Size of the pages or blocks the devices' buffers are mapped by: 12 for 4 KiB, 21 for 2 MiB of 4 KiB tables.";
-        input_bits: u32 = 48, 21..=48, "bits",
-            "Input size of stage 1, or of stage 2 where that is all there is, at most 44 then; it decides the number of levels.";
+        input_bits: u32 = 48, 21..=52, "bits",
+            "Input size of stage 1, or of stage 2 where that is all there is, at most 44 then; it decides the number of levels. Above 48 tables are those of 52-bit addresses (LVA, LPA2), on a part that has them.";
         stage2_granule: Granule = Granule::K4, (), "",
             "Granule of stage 2 under a stage 1.";
         stage2_page_log2: u32 = 12, 12..=42, "log2 bytes",
             "Size of the pages or blocks that stage 2 maps a guest by.";
-        stage2_input_bits: u32 = 44, 33..=48, "bits",
-            "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables.";
-        stage2_start_level: u32 = 0, 0..=3, "level",
+        stage2_input_bits: u32 = 44, 33..=52, "bits",
+            "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables; above 48 they are those of 52-bit addresses.";
+        stage2_start_level: i32 = 0, -1..=3, "level",
             "Start level of stage 2 under a stage 1; up to 16 tables are concatenated there.";
     }
 }
@@ -103,6 +103,21 @@ pub const FIRST_IOVA: u64 = 0x1_0000_0000;
 
 /// Address bits of the part: a stage 2 takes no more.
 const ADDRESS_BITS: u32 = 44;
+
+/// Whether tables with this much input have the descriptors of 52-bit addresses (LPA2); those of
+/// 64 KiB tables have them anyway.
+fn lpa2(granule: Granule, input_bits: u32) -> bool {
+    input_bits > 48 && granule != Granule::K64
+}
+
+/// IPS or S2PS: 44 bits, more only where tables are for more.
+fn output_size(shape: Geometry) -> Ps {
+    if shape.input_bits > 48 {
+        Ps::Bits52
+    } else {
+        Ps::Bits44
+    }
+}
 
 /// Access flag, stage-1 AP=0b01 (all may read and write), nG: address spaces differ.
 const STAGE1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
@@ -232,12 +247,12 @@ impl<'a> World<'a> {
                 let vmid = Vmid::new(guest as u16 + 1);
                 let stage2 = self.guests[guest].stage2.as_ref();
                 let stage2 = stage2.expect("every guest has one");
-                ste = ste.with_stage2(stage2, Ps::Bits44, vmid);
+                ste = ste.with_stage2(stage2, output_size(stage2.geometry()), vmid);
             }
             let id = StreamId::new(stream);
             table.set(&mut port, id, &ste.0).map_err(wrong)?;
         }
-        let mut smmu = Smmu::new(SmmuConfig::qemu_11()).map_err(wrong)?;
+        let mut smmu = Smmu::new(self.part()).map_err(wrong)?;
         let mut write = |name, width, value| {
             let offset = register_offset(name).expect("an architected register");
             smmu.mmio_write(offset, width, value);
@@ -252,6 +267,30 @@ impl<'a> World<'a> {
         Ok(smmu)
     }
 
+    fn stage1_geometry(&self) -> Geometry {
+        let MachineSection {
+            granule,
+            input_bits,
+            ..
+        } = self.section;
+        Geometry {
+            lpa2: lpa2(granule, input_bits),
+            ..Geometry::stage1(granule.log2(), input_bits)
+        }
+    }
+
+    /// The part: one with 52-bit addresses where tables need them.
+    fn part(&self) -> SmmuConfig {
+        let section = &self.section;
+        let stage1 = self.has_stage1() && section.input_bits > 48;
+        let stage2 = section.stages == Stages::Nested && section.stage2_input_bits > 48;
+        if stage1 || stage2 {
+            SmmuConfig::full()
+        } else {
+            SmmuConfig::qemu_11()
+        }
+    }
+
     fn stage2_geometry(&self) -> Geometry {
         let section = &self.section;
         if section.stages == Stages::Stage2 {
@@ -261,14 +300,14 @@ impl<'a> World<'a> {
         Geometry {
             granule_log2: section.stage2_granule.log2(),
             input_bits: section.stage2_input_bits,
-            start_level: section.stage2_start_level as i32,
-            lpa2: false,
+            start_level: section.stage2_start_level,
+            lpa2: lpa2(section.stage2_granule, section.stage2_input_bits),
         }
     }
 
     /// Makes stage 1 and CD of a stream; gives the CD's address as the STE needs it.
     fn stage1_of(&mut self, stream: u32) -> Result<u64, WorkloadError> {
-        let geometry = Geometry::stage1(self.section.granule.log2(), self.section.input_bits);
+        let geometry = self.stage1_geometry();
         let space = match self.section.stages {
             // Each device under a guest has a stage 1 of its own; only stage 2 may be shared.
             Stages::Nested => stream as usize,
@@ -283,7 +322,8 @@ impl<'a> World<'a> {
             };
             self.stage1.push(table);
         }
-        let cd = CdBuilder::new(&self.stage1[space], Ps::Bits44, Asid::new(space as u16 + 1));
+        let asid = Asid::new(space as u16 + 1);
+        let cd = CdBuilder::new(&self.stage1[space], output_size(geometry), asid);
         let at = if self.section.stages == Stages::Nested {
             let guest = self.of(stream);
             let granule = self.section.granule.log2();
