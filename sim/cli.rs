@@ -5,6 +5,7 @@
 mod caches;
 mod check;
 mod completions;
+mod convert;
 mod decode;
 mod experiment;
 mod man;
@@ -95,6 +96,8 @@ enum Command {
     Man(man::Man),
     /// Run a DMA trace or a generated workload through the timed machine
     Simulate(simulate::Simulate),
+    /// Write a DMA trace in another format
+    Convert(convert::Convert),
     /// Compare the timed machine with published measurements and closed forms
     Validate(validate::Validate),
     /// Play VFIO scripts on the model of the kernel
@@ -186,6 +189,7 @@ fn execute(command: Command, format: Format, out: &mut impl Write) -> Result<Ver
         Command::Unwind(unwind) => unwind.execute(format, out),
         Command::Experiment(experiment) => experiment.execute(format, out),
         Command::Simulate(simulate) => simulate.execute(format, out),
+        Command::Convert(convert) => convert.execute(format, out),
         Command::Validate(validate) => validate.execute(format, out),
         Command::Completions(completions) => completions.execute(out),
         Command::Man(man) => man.execute(out),

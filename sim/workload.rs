@@ -9,6 +9,7 @@
 )]
 
 pub mod binary;
+pub mod convert;
 pub mod error;
 mod fields;
 pub mod generator;

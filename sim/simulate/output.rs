@@ -45,6 +45,13 @@ impl Pending {
         })
     }
 
+    /// Takes the file away, as far as it was written.
+    pub fn discard(self) {
+        drop(self.out);
+        // What cannot be removed has a name that says what it is.
+        let _left = fs::remove_file(&self.part);
+    }
+
     /// Gives the file its name.
     ///
     /// # Errors

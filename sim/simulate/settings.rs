@@ -304,8 +304,12 @@ fn value_of(value: &Spanned<DeValue<'_>>) -> Option<Value> {
     match value.get_ref() {
         DeValue::String(word) => Some(Value::Word(word.to_string())),
         DeValue::Integer(number) => {
-            let number = u64::from_str_radix(number.as_str(), number.radix()).ok()?;
-            Some(Value::Number(number))
+            let (digits, radix) = (number.as_str(), number.radix());
+            match u64::from_str_radix(digits, radix) {
+                Ok(number) => Some(Value::Number(number)),
+                // Below zero.
+                Err(_) => Some(Value::Word(digits.to_owned())),
+            }
         }
         _ => None,
     }

@@ -29,6 +29,18 @@ pub enum Format {
     Qemu,
 }
 
+impl Format {
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Recorded => "recorded",
+            Self::Qemu => "QEMU log",
+        }
+    }
+}
+
 /// Bytes looked at to tell formats apart.
 const BEGIN: usize = 4096;
 
@@ -122,6 +134,15 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn on(mut self, world: World<'a>) -> Self {
         self.world = Some(world);
+        self
+    }
+
+    /// The same, its transactions passed on and not answered.
+    #[must_use]
+    pub fn unanswered(mut self) -> Self {
+        if let Kind::Recorded(reader) = self.kind {
+            self.kind = Kind::Recorded(Box::new(reader.unanswered()));
+        }
         self
     }
 

@@ -67,6 +67,7 @@ pub struct RecordedReader<'a> {
     /// A transaction whose event line may follow.
     held: Option<(Transaction, u32, Expected)>,
     in_flight: Vec<Expected>,
+    answered: Answered,
     transactions: u64,
     since_fence: Since,
     rewritten: Rewritten,
@@ -87,6 +88,13 @@ enum Since {
     Nothing,
     Transactions,
     Commands,
+}
+
+/// Whether transactions come back with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answered {
+    Yes,
+    No,
 }
 
 /// Descriptors that change before the next transaction.
@@ -118,6 +126,7 @@ impl<'a> RecordedReader<'a> {
             stashed: None,
             held: None,
             in_flight: Vec::new(),
+            answered: Answered::Yes,
             transactions: 0,
             since_fence: Since::Nothing,
             rewritten: Rewritten::Nothing,
@@ -134,6 +143,14 @@ impl<'a> RecordedReader<'a> {
     #[must_use]
     pub fn with_known(mut self, known: Vec<u64>) -> Self {
         self.known = known;
+        self
+    }
+
+    /// The same for a reader whose transactions are passed on and not answered: each counts as over
+    /// when the next fence is reached.
+    #[must_use]
+    pub fn unanswered(mut self) -> Self {
+        self.answered = Answered::No;
         self
     }
 
@@ -248,6 +265,9 @@ impl<'a> RecordedReader<'a> {
     fn fence(&mut self) {
         self.pending.push_back(Operation::Fence);
         self.since_fence = Since::Nothing;
+        if self.answered == Answered::No {
+            self.in_flight.clear();
+        }
     }
 
     fn register<'b>(
@@ -377,7 +397,7 @@ impl<'a> RecordedReader<'a> {
         };
         self.rewritten = Rewritten::Nothing;
         if in_the_way || self.since_fence == Since::Commands {
-            self.pending.push_back(Operation::Fence);
+            self.fence();
         }
         self.pending.extend(self.stores.drain(..));
         self.since_fence = Since::Transactions;

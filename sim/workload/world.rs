@@ -1,5 +1,8 @@
 //! The machine that generated workloads and bare address traces run on: streams, stages and tables.
 
+mod section;
+
+use smmu::Smmu;
 use smmu::addr::Pa;
 use smmu::config::SmmuConfig;
 use smmu::ids::{Asid, StreamId, Vmid};
@@ -10,82 +13,10 @@ use smmu::tables::{
     Bump, CdBuilder, FrameSource, Geometry, Intermediate, LinearStreamTable, MapError, PageTable,
     Physical, SteBuilder,
 };
-use smmu::{Smmu, choice, section};
 
 use super::error::WorkloadError;
 
-choice! {
-    /// Which stages translate.
-    Stages {
-        /// None.
-        Bypass = "bypass",
-        /// Stage 1.
-        Stage1 = "stage1",
-        /// Stage 2.
-        Stage2 = "stage2",
-        /// Stage 1, then stage 2.
-        Nested = "nested",
-    }
-}
-
-choice! {
-    /// Who shares a stage 2, or a stage 1 where that is all there is.
-    Sharing {
-        /// Each device has its own: one VFIO container a device.
-        Own = "own",
-        /// All devices share one.
-        Shared = "shared",
-    }
-}
-
-choice! {
-    /// Granule of a table.
-    Granule {
-        /// 4 KiB.
-        K4 = "4K",
-        /// 16 KiB.
-        K16 = "16K",
-        /// 64 KiB.
-        K64 = "64K",
-    }
-}
-
-impl Granule {
-    /// log2 of the granule in bytes.
-    pub fn log2(self) -> u32 {
-        match self {
-            Self::K4 => 12,
-            Self::K16 => 14,
-            Self::K64 => 16,
-        }
-    }
-}
-
-section! {
-    /// Streams and tables.
-    MachineSection {
-        streams: u32 = 1, 1..=1024, "streams",
-            "Devices. One is the usual question; many ask for fairness and reach.";
-        stages: Stages = Stages::Stage1, (), "",
-            "Which stages translate: stage 1 is what a host's DMA API uses, nested what a guest's does.";
-        sharing: Sharing = Sharing::Own, (), "",
-            "Whether devices have tables, ASIDs and VMIDs of their own, as one VFIO container a device gives them.";
-        granule: Granule = Granule::K4, (), "",
-            "Granule of stage 1, or of stage 2 where that is all there is.";
-        page_log2: u32 = 12, 12..=42, "log2 bytes",
-            "Size of the pages or blocks the devices' buffers are mapped by: 12 for 4 KiB, 21 for 2 MiB of 4 KiB tables.";
-        input_bits: u32 = 48, 21..=48, "bits",
-            "Input size of stage 1, or of stage 2 where that is all there is, at most 44 then; it decides the number of levels.";
-        stage2_granule: Granule = Granule::K4, (), "",
-            "Granule of stage 2 under a stage 1.";
-        stage2_page_log2: u32 = 12, 12..=42, "log2 bytes",
-            "Size of the pages or blocks that stage 2 maps a guest by.";
-        stage2_input_bits: u32 = 44, 33..=48, "bits",
-            "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables.";
-        stage2_start_level: u32 = 0, 0..=3, "level",
-            "Start level of stage 2 under a stage 1; up to 16 tables are concatenated there.";
-    }
-}
+pub use section::{Granule, MachineSection, Sharing, Stages};
 
 /// Where the SMMU's own structures and host tables are: beside the tables of the first guest, in
 /// memory that no guest uses, so that the host of the simulation finds both near each other.
@@ -103,6 +34,21 @@ pub const FIRST_IOVA: u64 = 0x1_0000_0000;
 
 /// Address bits of the part: a stage 2 takes no more.
 const ADDRESS_BITS: u32 = 44;
+
+/// Whether tables with this much input have the descriptors of 52-bit addresses (LPA2); those of
+/// 64 KiB tables have them anyway.
+fn lpa2(granule: Granule, input_bits: u32) -> bool {
+    input_bits > 48 && granule != Granule::K64
+}
+
+/// IPS or S2PS: 44 bits, more only where tables are for more.
+fn output_size(shape: Geometry) -> Ps {
+    if shape.input_bits > 48 {
+        Ps::Bits52
+    } else {
+        Ps::Bits44
+    }
+}
 
 /// Access flag, stage-1 AP=0b01 (all may read and write), nG: address spaces differ.
 const STAGE1_LEAF: u64 = 1 << 11 | 1 << 10 | 1 << 6;
@@ -232,12 +178,12 @@ impl<'a> World<'a> {
                 let vmid = Vmid::new(guest as u16 + 1);
                 let stage2 = self.guests[guest].stage2.as_ref();
                 let stage2 = stage2.expect("every guest has one");
-                ste = ste.with_stage2(stage2, Ps::Bits44, vmid);
+                ste = ste.with_stage2(stage2, output_size(stage2.geometry()), vmid);
             }
             let id = StreamId::new(stream);
             table.set(&mut port, id, &ste.0).map_err(wrong)?;
         }
-        let mut smmu = Smmu::new(SmmuConfig::qemu_11()).map_err(wrong)?;
+        let mut smmu = Smmu::new(self.part()).map_err(wrong)?;
         let mut write = |name, width, value| {
             let offset = register_offset(name).expect("an architected register");
             smmu.mmio_write(offset, width, value);
@@ -252,6 +198,30 @@ impl<'a> World<'a> {
         Ok(smmu)
     }
 
+    fn stage1_geometry(&self) -> Geometry {
+        let MachineSection {
+            granule,
+            input_bits,
+            ..
+        } = self.section;
+        Geometry {
+            lpa2: lpa2(granule, input_bits),
+            ..Geometry::stage1(granule.log2(), input_bits)
+        }
+    }
+
+    /// The part: one with 52-bit addresses where tables need them.
+    fn part(&self) -> SmmuConfig {
+        let section = &self.section;
+        let stage1 = self.has_stage1() && section.input_bits > 48;
+        let stage2 = section.stages == Stages::Nested && section.stage2_input_bits > 48;
+        if stage1 || stage2 {
+            SmmuConfig::full()
+        } else {
+            SmmuConfig::qemu_11()
+        }
+    }
+
     fn stage2_geometry(&self) -> Geometry {
         let section = &self.section;
         if section.stages == Stages::Stage2 {
@@ -261,14 +231,14 @@ impl<'a> World<'a> {
         Geometry {
             granule_log2: section.stage2_granule.log2(),
             input_bits: section.stage2_input_bits,
-            start_level: section.stage2_start_level as i32,
-            lpa2: false,
+            start_level: section.stage2_start_level,
+            lpa2: lpa2(section.stage2_granule, section.stage2_input_bits),
         }
     }
 
     /// Makes stage 1 and CD of a stream; gives the CD's address as the STE needs it.
     fn stage1_of(&mut self, stream: u32) -> Result<u64, WorkloadError> {
-        let geometry = Geometry::stage1(self.section.granule.log2(), self.section.input_bits);
+        let geometry = self.stage1_geometry();
         let space = match self.section.stages {
             // Each device under a guest has a stage 1 of its own; only stage 2 may be shared.
             Stages::Nested => stream as usize,
@@ -283,7 +253,8 @@ impl<'a> World<'a> {
             };
             self.stage1.push(table);
         }
-        let cd = CdBuilder::new(&self.stage1[space], Ps::Bits44, Asid::new(space as u16 + 1));
+        let asid = Asid::new(space as u16 + 1);
+        let cd = CdBuilder::new(&self.stage1[space], output_size(geometry), asid);
         let at = if self.section.stages == Stages::Nested {
             let guest = self.of(stream);
             let granule = self.section.granule.log2();

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "new",
     "walk",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 14] = [
     "decode",
     "check",
     "simulate",
+    "convert",
     "validate",
     "type1",
     "unwind",

@@ -139,6 +139,30 @@ macro_rules! number {
 
 number!(u32, u64);
 
+/// A level of tables: below 0 it is a word in files, as no other setting is.
+impl Setting for i32 {
+    type Limits = RangeInclusive<i32>;
+
+    fn parse(value: &Value, limits: &Self::Limits) -> Option<Self> {
+        let number = match value {
+            Value::Number(number) => Self::try_from(*number).ok(),
+            Value::Word(word) => word.parse().ok(),
+        };
+        number.filter(|number| limits.contains(number))
+    }
+
+    fn show(&self) -> Value {
+        match u64::try_from(*self) {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::Word(self.to_string()),
+        }
+    }
+
+    fn allowed(limits: &Self::Limits) -> String {
+        within(limits.start(), limits.end())
+    }
+}
+
 fn within(least: impl fmt::Display, most: impl fmt::Display) -> String {
     format!("{least} to {most}")
 }
