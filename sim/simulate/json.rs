@@ -119,8 +119,8 @@ fn latency(latencies: &Latencies) -> Value {
     let histogram = latencies.histogram();
     let mut object = Map::new();
     object.insert("count".into(), json!(histogram.len()));
-    let mean = (latencies.mean_cycles() * 1e3).round() / 1e3;
-    object.insert("mean".into(), json!(mean));
+    let mean = ratio(latencies.total_cycles(), histogram.len());
+    object.insert("mean".into(), json!((mean * 1e3).round() / 1e3));
     object.insert("min".into(), json!(latencies.least_cycles()));
     for (name, percentile) in PERCENTILES {
         let value = latencies.percentile_cycles(percentile);

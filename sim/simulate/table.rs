@@ -43,7 +43,7 @@ pub fn table<P>(run: &RunResult<P>) -> String {
             class.name(),
             count,
             100.0 * ratio(count, report.transactions_count),
-            latencies.mean_cycles(),
+            ratio(latencies.total_cycles(), count),
             latencies.percentile_cycles(50.0),
             latencies.percentile_cycles(95.0),
             latencies.percentile_cycles(99.0),

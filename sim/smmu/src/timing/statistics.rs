@@ -178,7 +178,7 @@ impl LatencyStack {
 /// Longest latency told apart; longer ones count as this.
 const LONGEST_CYCLES: u64 = 1 << 40;
 
-/// Latencies in cycles, to two significant digits; the least, the most and the mean exactly.
+/// Latencies in cycles, to two significant digits; the least, the most and the sum exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latencies {
     histogram: Histogram<u64>,
@@ -231,9 +231,9 @@ impl Latencies {
         self.most_cycles
     }
 
-    /// The mean; 0 if there are none.
-    pub fn mean_cycles(&self) -> f64 {
-        self.total_cycles as f64 / self.histogram.len().max(1) as f64
+    /// All of them together; divided by their number, the mean.
+    pub fn total_cycles(&self) -> Cycle {
+        self.total_cycles
     }
 
     /// What this many percent do not exceed, to two significant digits and never above the longest.
@@ -406,15 +406,15 @@ mod tests {
     use super::Latencies;
 
     #[test]
-    fn mean_and_extremes_are_exact_and_no_percentile_exceeds_the_longest() {
+    fn sum_and_extremes_are_exact_and_no_percentile_exceeds_the_longest() {
         let mut latencies = Latencies::default();
         latencies.record(1784);
-        assert_eq!(latencies.mean_cycles().to_bits(), 1784f64.to_bits());
+        assert_eq!(latencies.total_cycles(), 1784);
         assert_eq!(latencies.percentile_cycles(50.0), 1784);
         let mut other = Latencies::default();
         other.record(2);
         other.merge(&latencies);
-        assert_eq!(other.mean_cycles().to_bits(), 893f64.to_bits());
+        assert_eq!(other.total_cycles(), 1786);
         assert_eq!((other.least_cycles(), other.most_cycles()), (Some(2), 1784));
         assert_eq!(other.percentile_cycles(99.0), 1784);
     }
