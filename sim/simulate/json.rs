@@ -119,10 +119,11 @@ fn latency(latencies: &Latencies) -> Value {
     let histogram = latencies.histogram();
     let mut object = Map::new();
     object.insert("count".into(), json!(histogram.len()));
-    object.insert("mean".into(), json!((histogram.mean() * 1e3).round() / 1e3));
+    let mean = ratio(latencies.total_cycles(), histogram.len());
+    object.insert("mean".into(), json!((mean * 1e3).round() / 1e3));
     object.insert("min".into(), json!(latencies.least_cycles()));
     for (name, percentile) in PERCENTILES {
-        let value = histogram.value_at_percentile(percentile);
+        let value = latencies.percentile_cycles(percentile);
         object.insert(name.into(), json!(value));
     }
     object.insert("max".into(), json!(latencies.most_cycles()));

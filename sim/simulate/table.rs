@@ -33,20 +33,21 @@ pub fn table<P>(run: &RunResult<P>) -> String {
         "latency (cycles)", "count", "%", "mean", "p50", "p95", "p99", "max"
     ));
     for class in LatencyClass::ALL {
-        let histogram = report.class(class).histogram();
-        if histogram.is_empty() {
+        let latencies = report.class(class);
+        let count = latencies.histogram().len();
+        if count == 0 {
             continue;
         }
         line(format_args!(
             "{:<20} {:>12} {:>7.2} {:>10.1} {:>8} {:>8} {:>8} {:>8}",
             class.name(),
-            histogram.len(),
-            100.0 * ratio(histogram.len(), report.transactions_count),
-            histogram.mean(),
-            histogram.value_at_percentile(50.0),
-            histogram.value_at_percentile(95.0),
-            histogram.value_at_percentile(99.0),
-            report.class(class).most_cycles(),
+            count,
+            100.0 * ratio(count, report.transactions_count),
+            ratio(latencies.total_cycles(), count),
+            latencies.percentile_cycles(50.0),
+            latencies.percentile_cycles(95.0),
+            latencies.percentile_cycles(99.0),
+            latencies.most_cycles(),
         ));
     }
     line(format_args!(

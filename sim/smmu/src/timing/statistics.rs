@@ -178,10 +178,11 @@ impl LatencyStack {
 /// Longest latency told apart; longer ones count as this.
 const LONGEST_CYCLES: u64 = 1 << 40;
 
-/// Latencies in cycles, to two significant digits; the least and the most exactly.
+/// Latencies in cycles, to two significant digits; the least, the most and the sum exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Latencies {
     histogram: Histogram<u64>,
+    total_cycles: Cycle,
     least_cycles: Cycle,
     most_cycles: Cycle,
 }
@@ -192,6 +193,7 @@ impl Default for Latencies {
         let histogram = Histogram::new_with_bounds(1, LONGEST_CYCLES, 2);
         Self {
             histogram: histogram.expect("the bounds are in order"),
+            total_cycles: 0,
             least_cycles: Cycle::MAX,
             most_cycles: 0,
         }
@@ -202,6 +204,7 @@ impl Latencies {
     #[inline(always)]
     pub(super) fn record(&mut self, cycles: Cycle) {
         self.histogram.saturating_record(cycles);
+        self.total_cycles += cycles;
         self.least_cycles = self.least_cycles.min(cycles);
         self.most_cycles = self.most_cycles.max(cycles);
     }
@@ -213,6 +216,7 @@ impl Latencies {
     pub fn merge(&mut self, other: &Self) {
         let added = self.histogram.add(&other.histogram);
         added.expect("equal bounds");
+        self.total_cycles += other.total_cycles;
         self.least_cycles = self.least_cycles.min(other.least_cycles);
         self.most_cycles = self.most_cycles.max(other.most_cycles);
     }
@@ -225,6 +229,17 @@ impl Latencies {
     /// The longest; 0 if there are none.
     pub fn most_cycles(&self) -> Cycle {
         self.most_cycles
+    }
+
+    /// All of them together; divided by their number, the mean.
+    pub fn total_cycles(&self) -> Cycle {
+        self.total_cycles
+    }
+
+    /// What this many percent do not exceed, to two significant digits and never above the longest.
+    pub fn percentile_cycles(&self, percent: f64) -> Cycle {
+        let value = self.histogram.value_at_percentile(percent);
+        value.min(self.most_cycles)
     }
 
     /// The histogram.
@@ -383,5 +398,24 @@ impl Matrix {
         cells
             .filter(|(_, amount)| **amount != 0)
             .map(move |(at, amount)| (party(at / PARTIES), party(at % PARTIES), *amount))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Latencies;
+
+    #[test]
+    fn sum_and_extremes_are_exact_and_no_percentile_exceeds_the_longest() {
+        let mut latencies = Latencies::default();
+        latencies.record(1784);
+        assert_eq!(latencies.total_cycles(), 1784);
+        assert_eq!(latencies.percentile_cycles(50.0), 1784);
+        let mut other = Latencies::default();
+        other.record(2);
+        other.merge(&latencies);
+        assert_eq!(other.total_cycles(), 1786);
+        assert_eq!((other.least_cycles(), other.most_cycles()), (Some(2), 1784));
+        assert_eq!(other.percentile_cycles(99.0), 1784);
     }
 }
