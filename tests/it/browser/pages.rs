@@ -57,6 +57,7 @@ fn walk_nested() -> String {
     let scenario = Scenario::parse("default.toml".into(), DEFAULT.into()).unwrap();
     let report = scenario.run().unwrap();
     let explained: Vec<Explained> = report.explained().map(|(_, one)| one.clone()).collect();
+    assert_eq!(explained.len(), 2);
     html::page("A nested walk", &explained)
 }
 
