@@ -11,7 +11,7 @@ use smmu::regfile::{Width, register_offset};
 use smmu::sanitize::{Sanitizer, SanitizerConfig};
 use smmu::{Smmu, Transaction};
 use smmu_sim::explain::{Explained, html};
-use smmu_sim::report::caches::{CacheView, Looks};
+use smmu_sim::report::caches::{CacheView, Ending, Looks};
 use smmu_sim::scenario::{DEFAULT, Scenario};
 
 /// Every page by name.
@@ -179,7 +179,7 @@ fn stale() -> String {
             .map_or("aborted".to_owned(), |pa| format!("pa {pa}"));
         view.step("read of 0xb000 by stream 3", &watched.smmu().cached())
             .looked(looks)
-            .ended(&ended, outcome.pa().is_none())
+            .ended(&ended, Ending::of(&outcome))
             .found(&watched.take_findings());
     }
     let errors = view
