@@ -7,6 +7,7 @@ mod json;
 mod lives;
 mod text;
 
+use smmu::Outcome;
 use smmu::cache::{Cached, CachedEntry};
 use smmu::observe::{Access, CacheEvent, CacheKind, CacheTag, Observer};
 use smmu::sanitize::{Finding, Severity};
@@ -20,7 +21,7 @@ pub use lives::Life;
 /// use smmu::cache::CacheConfig;
 /// use smmu::mem::Ram;
 /// use smmu::{Smmu, Transaction, addr::Iova, config::SmmuConfig, ids::StreamId};
-/// use smmu_sim::report::caches::{CacheView, Looks};
+/// use smmu_sim::report::caches::{CacheView, Ending, Looks};
 ///
 /// let ram = Ram::sparse();
 /// let mut smmu = Smmu::with_caches(SmmuConfig::full(), &CacheConfig::SMALL)?;
@@ -31,7 +32,7 @@ pub use lives::Life;
 /// let outcome = smmu.translate(&mut ram.port(), &read, &mut looks);
 /// view.step("read of 0xb000 by stream 8", &smmu.cached())
 ///     .looked(looks)
-///     .ended("passes, the SMMU is off", outcome.fault().is_some());
+///     .ended("passes, the SMMU is off", Ending::of(&outcome));
 ///
 /// smmu.execute_command(&mut ram.port(), [0x30, 0])?; // CMD_TLBI_NSNH_ALL
 /// view.step("CMD_TLBI_NSNH_ALL", &smmu.cached());
@@ -57,13 +58,34 @@ pub struct CacheView {
 /// Steps that a view keeps; later ones are counted and nothing else.
 pub const MOST_FRAMES: usize = 1000;
 
+/// Whether a step came to a good end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what was asked.
+    Well,
+    /// It was refused: a transaction that faulted or was aborted.
+    Faulted,
+}
+
+impl Ending {
+    /// How a transaction ended.
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Translated(_) | Outcome::Dropped => Self::Well,
+            Outcome::Terminated { .. } | Outcome::Stalled { .. } | Outcome::Refused => {
+                Self::Faulted
+            }
+        }
+    }
+}
+
 /// One step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Frame {
     /// What was done.
     pub done: String,
-    /// How it ended, if that was told, and whether that was a fault.
-    pub ended: Option<(String, bool)>,
+    /// How it ended, if that was told.
+    pub ended: Option<(String, Ending)>,
     /// Looks into caches, and fills, in order; of a transaction.
     pub looks: Vec<CacheEvent>,
     /// Entries that were not there before.
@@ -84,8 +106,8 @@ impl Frame {
     }
 
     /// How it ended, in words.
-    pub fn ended(&mut self, words: &str, faulted: bool) -> &mut Self {
-        self.ended = Some((words.to_owned(), faulted));
+    pub fn ended(&mut self, words: &str, ending: Ending) -> &mut Self {
+        self.ended = Some((words.to_owned(), ending));
         self
     }
 

@@ -6,7 +6,7 @@ use smmu::sanitize::Finding;
 
 use super::line::{Access, Recorded};
 use super::machine::Machine;
-use crate::report::caches::{CacheView, Looks};
+use crate::report::caches::{CacheView, Ending, Looks};
 
 /// Commands and transactions of a trace that are shown; `CMD_SYNC` is none of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Shown {
         let ended = crate::explain::headline(outcome);
         view.step(&done, &machine.smmu().cached())
             .looked(looks)
-            .ended(&ended, outcome.fault().is_some());
+            .ended(&ended, Ending::of(outcome));
     }
 
     /// What the sanitizer says of the step just seen.

@@ -7,7 +7,7 @@ use smmu::observe::CacheKind;
 use smmu::sanitize::Severity;
 
 use super::entry::{cache, name, says, tags};
-use super::{CacheView, Frame, Life};
+use super::{CacheView, Ending, Frame, Life};
 use crate::report::page::{Page, escape};
 
 /// Lives that the page draws, and entries that a step lists; more are counted.
@@ -191,8 +191,11 @@ fn write_frame(out: &mut Page, number: usize, frame: &Frame) -> fmt::Result {
         "<article id=\"f{number}\" data-step=\"{done}\"><h3>{}. {done}</h3>",
         number + 1
     )?;
-    if let Some((words, faulted)) = &frame.ended {
-        let class = if *faulted { " fault" } else { "" };
+    if let Some((words, ending)) = &frame.ended {
+        let class = match ending {
+            Ending::Well => "",
+            Ending::Faulted => " fault",
+        };
         write!(
             out,
             "<div class=\"outcome{class}\"><p>{}</p></div>",

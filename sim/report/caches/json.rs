@@ -5,7 +5,7 @@ use smmu::cache::CachedEntry;
 use smmu::sanitize::Severity;
 
 use super::entry::{cache, name, says, tags};
-use super::{CacheView, Frame};
+use super::{CacheView, Ending, Frame};
 
 fn entry(entry: &CachedEntry) -> Value {
     let descriptor = match entry {
@@ -35,7 +35,7 @@ fn frame(frame: &Frame) -> Value {
     json!({
         "done": frame.done,
         "ended": frame.ended.as_ref().map(|(words, _)| words),
-        "faulted": frame.ended.as_ref().map(|(_, faulted)| faulted),
+        "faulted": frame.ended.as_ref().map(|(_, ending)| *ending == Ending::Faulted),
         "looks": looks.collect::<Vec<_>>(),
         "added": frame.added.iter().map(entry).collect::<Vec<_>>(),
         "removed": frame.removed.iter().map(entry).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use smmu::mem::Ram;
 use smmu::observe::{CacheEvent, CacheKind, CacheTag, Observer};
 use smmu::{Smmu, Transaction};
 
-use super::{CacheView, Looks, MOST_FRAMES};
+use super::{CacheView, Ending, Looks, MOST_FRAMES};
 
 fn stream(id: u32, says: CachedStream) -> CachedConfiguration {
     CachedConfiguration {
@@ -57,10 +57,10 @@ fn view() -> CacheView {
     let mut view = CacheView::new("<b>", &cached(&[one]));
     view.step("second", &cached(&[two, one]))
         .looked(miss())
-        .ended("aborted", true);
+        .ended("aborted", Ending::Faulted);
     view.step("again", &cached(&[one, two]))
         .looked(hit(1))
-        .ended("passes", false);
+        .ended("passes", Ending::Well);
     view.step("rewritten", &cached(&[changed, two]));
     view.step("CFGI_ALL", &cached(&[]));
     view
@@ -117,7 +117,8 @@ fn json_has_every_step() {
 fn steps_beyond_the_bound_are_counted() {
     let mut view = CacheView::new("many", &Cached::default());
     for _ in 0..MOST_FRAMES + 5 {
-        view.step("nothing", &Cached::default()).ended("so", false);
+        view.step("nothing", &Cached::default())
+            .ended("so", Ending::Well);
     }
     assert_eq!((view.frames().len(), view.omitted()), (MOST_FRAMES, 5));
     assert!(view.to_text().contains("5 further steps"));

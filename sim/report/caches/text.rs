@@ -5,7 +5,7 @@ use std::fmt::Write;
 use smmu::sanitize::Severity;
 
 use super::entry::{cache, line};
-use super::{CacheView, Frame};
+use super::{CacheView, Ending, Frame};
 use crate::style::{self, BAD, FAINT, GOOD, HEADING, NOTE};
 
 impl Frame {
@@ -49,8 +49,11 @@ impl CacheView {
         writeln!(out, "{HEADING}{}{HEADING:#}", self.title)?;
         for (number, frame) in (1..).zip(&self.frames) {
             write!(out, "{number:>3}  {}", frame.done)?;
-            if let Some((words, faulted)) = &frame.ended {
-                let style = if *faulted { BAD } else { GOOD };
+            if let Some((words, ending)) = &frame.ended {
+                let style = match ending {
+                    Ending::Well => GOOD,
+                    Ending::Faulted => BAD,
+                };
                 write!(out, ": {style}{words}{style:#}")?;
             }
             writeln!(out)?;

@@ -11,7 +11,7 @@ use smmu::regfile::{Width, register_offset};
 use smmu::sanitize::{Sanitizer, SanitizerConfig};
 use smmu::{Smmu, Transaction};
 use smmu_sim::explain::{Explained, html};
-use smmu_sim::report::caches::{CacheView, Looks};
+use smmu_sim::report::caches::{CacheView, Ending, Looks};
 use smmu_sim::scenario::{DEFAULT, Scenario};
 
 /// Every page by name.
@@ -57,6 +57,7 @@ fn walk_nested() -> String {
     let scenario = Scenario::parse("default.toml".into(), DEFAULT.into()).unwrap();
     let report = scenario.run().unwrap();
     let explained: Vec<Explained> = report.explained().map(|(_, one)| one.clone()).collect();
+    assert_eq!(explained.len(), 2);
     html::page("A nested walk", &explained)
 }
 
@@ -178,7 +179,7 @@ fn stale() -> String {
             .map_or("aborted".to_owned(), |pa| format!("pa {pa}"));
         view.step("read of 0xb000 by stream 3", &watched.smmu().cached())
             .looked(looks)
-            .ended(&ended, outcome.pa().is_none())
+            .ended(&ended, Ending::of(&outcome))
             .found(&watched.take_findings());
     }
     let errors = view

@@ -53,9 +53,12 @@ fn outputs(cached: &Cached, hit: CacheTag, input: u64) -> Vec<u64> {
     outputs.collect()
 }
 
-fn check(choices: u32, caches: CacheConfig) -> Result<u64, TestCaseError> {
+fn check(choices: u32, caches: &CacheConfig) -> Result<u64, TestCaseError> {
     let combined = caches.structure == TlbStructure::Combined;
-    let mut driver = Driver::new(&Setup { choices, caches });
+    let mut driver = Driver::new(&Setup {
+        choices,
+        caches: *caches,
+    });
     populate(&mut driver, choices.into());
     let mut hits = 0;
     for n in 0..200 {
@@ -129,8 +132,8 @@ proptest! {
     #[test]
     fn a_listing_holds_what_hits_and_what_was_filled_and_nothing_else(choices in any::<u32>()) {
         for structure in [TlbStructure::Combined, TlbStructure::Separate] {
-            check(choices, CacheConfig { structure, ..CacheConfig::SMALL })?;
-            check(choices, CacheConfig { structure, ..CacheConfig::INFINITE })?;
+            check(choices, &CacheConfig { structure, ..CacheConfig::SMALL })?;
+            check(choices, &CacheConfig { structure, ..CacheConfig::INFINITE })?;
         }
     }
 }
@@ -138,7 +141,7 @@ proptest! {
 #[test]
 fn hits_that_a_listing_is_checked_by_happen() {
     let hits: u64 = (0..16)
-        .map(|choices| check(choices, CacheConfig::INFINITE).unwrap())
+        .map(|choices| check(choices, &CacheConfig::INFINITE).unwrap())
         .sum();
     assert!(hits > 50, "{hits}");
 }
