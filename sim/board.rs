@@ -1,6 +1,8 @@
 //! The hardware under the Linux driver: SMMUs with caches, RAM with an allocator of table pages,
 //! and endpoints with ATCs. What [`arm_smmu_v3::Driver`] stands on.
 
+mod deeds;
+
 use std::collections::BTreeMap;
 
 use arm_smmu_v3::{AtsState, Command, Platform, SmmuId};
@@ -17,6 +19,9 @@ use smmu::regfile::Width;
 use smmu::sanitize::{Finding, Sanitizer, SanitizerConfig};
 use smmu::{AtcReply, CommandStep, Endpoints, Outcome, Smmu, Transaction};
 use thiserror::Error;
+
+use deeds::Deeds;
+pub use deeds::{Deed, Moment};
 
 /// Why there can be no such board.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -170,46 +175,6 @@ impl Part {
             Self::Alone(smmu) => smmu,
             Self::Watched(sanitizer) => sanitizer.smmu_mut(),
         }
-    }
-}
-
-/// What the driver did to the hardware.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// A word stored to memory.
-    Store {
-        /// Where.
-        pa: Pa,
-        /// What.
-        value: u64,
-    },
-    /// A command issued.
-    Command {
-        /// To which SMMU.
-        smmu: SmmuId,
-        /// Which.
-        command: Command,
-    },
-}
-
-/// What the journal held when something was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment {
-    /// Calls that had returned.
-    pub calls: usize,
-    /// Steps that had been made to fail.
-    pub failures: usize,
-}
-
-/// Deeds in order. History, not state: any two are equal.
-#[derive(Debug, Clone, Default)]
-struct Deeds {
-    list: Vec<(Moment, Deed)>,
-}
-
-impl PartialEq for Deeds {
-    fn eq(&self, _: &Self) -> bool {
-        true
     }
 }
 

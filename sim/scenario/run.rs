@@ -198,13 +198,7 @@ impl Scenario {
             }
             if !step.result.is_empty() {
                 let outcome = step.seen.outcome.as_ref();
-                let faulted = outcome.is_some_and(|outcome| outcome.fault().is_some());
-                let ending = if faulted {
-                    Ending::Faulted
-                } else {
-                    Ending::Well
-                };
-                frame.ended(&step.result, ending);
+                frame.ended(&step.result, outcome.map_or(Ending::Well, Ending::of));
             }
             let own = step.seen.findings.iter().filter(|(at, _)| *at == smmu);
             let findings: Vec<Finding> = own.map(|(_, finding)| finding.clone()).collect();

@@ -26,6 +26,7 @@ pub(super) fn all() -> Vec<(&'static str, String)> {
         ("caches-strict", caches("k72_16k_strict", "100", "infinite")),
         ("caches-small", caches("k61_lazy", "40", "small")),
         ("caches-none", caches("own4k_nested", "1", "none")),
+        ("caches-scenario", scenario()),
         ("caches-stale", stale()),
     ]
 }
@@ -144,6 +145,12 @@ fn caches(trace: &str, first: &str, caches: &str) -> String {
         &[&arguments[..], &["--show-caches", "FILE"]].concat(),
         "caches.html",
     )
+}
+
+/// Commands and what they remove, in a scenario file.
+fn scenario() -> String {
+    let file = "tests/scenarios/learn/commands.toml";
+    written(&["run", file, "--show-caches", "FILE"], "caches.html")
 }
 
 /// A driver that forgets to invalidate an STE, and what the sanitizer says of it.
