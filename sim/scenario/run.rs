@@ -15,7 +15,7 @@ use super::machine::{Machine, Seen};
 use super::source::{Diagnostic, Located};
 use super::step::Step;
 use crate::explain::Explained;
-use crate::report::caches::CacheView;
+use crate::report::caches::{CacheView, Ending};
 
 /// Steps a scenario may have.
 const STEPS_MAX: usize = 10_000;
@@ -198,8 +198,7 @@ impl Scenario {
             }
             if !step.result.is_empty() {
                 let outcome = step.seen.outcome.as_ref();
-                let faulted = outcome.is_some_and(|outcome| outcome.fault().is_some());
-                frame.ended(&step.result, faulted);
+                frame.ended(&step.result, outcome.map_or(Ending::Well, Ending::of));
             }
             let own = step.seen.findings.iter().filter(|(at, _)| *at == smmu);
             let findings: Vec<Finding> = own.map(|(_, finding)| finding.clone()).collect();
