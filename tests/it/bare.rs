@@ -231,7 +231,7 @@ fn what_cannot_be_built_is_said_with_the_stream_and_the_stage() {
             "stream 0x28, Stage1: 0x0 to 0x50000000: no page or block of 2^12 bytes fits",
         ),
         (
-            device().stage1(DEVICE, map(u64::MAX & !0xfff, 0x2000)),
+            device().stage1(DEVICE, map(!0xfff, 0x2000)),
             "stream 0x28, Stage1: 0xfffffffffffff000 to 0x50000000: no page or block of 2^12 bytes fits",
         ),
         (
