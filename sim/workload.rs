@@ -10,6 +10,7 @@
 
 pub mod binary;
 pub mod convert;
+pub mod driven;
 pub mod error;
 mod fields;
 pub mod generator;

@@ -27,7 +27,7 @@ Examples:
   smmu-sim simulate --study --out study")]
 pub(super) struct Simulate {
     /// A trace (text, binary, recorded or QEMU log, plain or compressed), a workload file (.toml),
-    /// or a pattern: stride, random, zipf, ring, tenants
+    /// or a pattern: stride, random, zipf, ring, driver, tenants
     #[arg(value_name = "TRACE|WORKLOAD", required_unless_present_any = ["show_config", "study"])]
     input: Option<String>,
     /// A preset (default, mmu-600, mmu-700, gem5, intel-vtd) or a file; several apply in order

@@ -16,6 +16,7 @@ use smmu::{Outcome, Transaction};
 use thiserror::Error;
 
 use super::settings::{RunSettings, SettingsError};
+use crate::workload::driven::Driven;
 use crate::workload::error::WorkloadError;
 use crate::workload::generator::{Generator, Pattern};
 use crate::workload::open::{Format, Source, open};
@@ -129,6 +130,10 @@ fn prepare<'a>(
     input: &Input,
 ) -> Result<(Source<'a>, Smmu), RunError> {
     let Input::Trace(path) = input else {
+        if settings.workload.pattern == Pattern::Driver {
+            let (driven, smmu) = Driven::new(ram, &settings.machine, &settings.workload)?;
+            return Ok((Source::driven(driven), smmu));
+        }
         let (mut world, smmu) = World::new(ram, &settings.machine)?;
         let mut generator = Generator::new(&settings.workload, &mut world)?;
         if settings.workload.pattern == Pattern::Ring {

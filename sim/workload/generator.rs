@@ -23,6 +23,8 @@ choice! {
         Zipf = "zipf",
         /// A ring of buffers, each mapped, filled, unmapped and invalidated.
         Ring = "ring",
+        /// The same by the modelled Linux driver: its stores, its commands, its waits.
+        Driver = "driver",
         /// Streams take turns in bursts, each over its own ring of pages.
         Tenants = "tenants",
     }
@@ -219,7 +221,7 @@ impl Iterator for Generator {
                 let size = u64::from(self.section.bytes).next_power_of_two();
                 (turn % streams, step & !(size - 1))
             }
-            Pattern::Random | Pattern::Ring => {
+            Pattern::Random | Pattern::Ring | Pattern::Driver => {
                 let stream = if streams == 1 {
                     0
                 } else {

@@ -8,6 +8,7 @@ use smmu::mem::Ram;
 use smmu::timing::{Completed, Operation, Workload};
 
 use super::binary::{self, BinaryReader};
+use super::driven::Driven;
 use super::error::{Problem, WorkloadError};
 use super::generator::Generator;
 use super::input::{self, Bytes};
@@ -81,6 +82,7 @@ enum Kind<'a> {
     Recorded(Box<RecordedReader<'a>>),
     Qemu(QemuReader),
     Generated(Box<Generator>),
+    Driven(Box<Driven>),
 }
 
 /// A workload, until its end or its first error.
@@ -109,6 +111,11 @@ impl<'a> Source<'a> {
     /// A generated workload.
     pub fn generated(generator: Generator) -> Self {
         Self::of(Kind::Generated(Box::new(generator)))
+    }
+
+    /// A workload with a driver in it.
+    pub fn driven(driven: Driven) -> Self {
+        Self::of(Kind::Driven(Box::new(driven)))
     }
 
     /// A trace of a format, from its bytes; `ram` is the memory the machine will
@@ -175,6 +182,10 @@ impl<'a> Source<'a> {
                 let (done, all) = generator.progress();
                 (done, Some(all))
             }
+            Kind::Driven(driven) => {
+                let (done, all) = driven.progress();
+                (done, Some(all))
+            }
             _ => (self.transactions, None),
         }
     }
@@ -186,6 +197,7 @@ impl<'a> Source<'a> {
             Kind::Recorded(reader) => reader.read(),
             Kind::Qemu(reader) => reader.read(),
             Kind::Generated(generator) => Ok(generator.next()),
+            Kind::Driven(driven) => driven.read(),
         }
     }
 

@@ -28,7 +28,9 @@ const GUEST_TABLES: (u64, u64) = (0, 0x1000_0000);
 /// Where a guest has its buffers.
 const GUEST_BUFFERS: u64 = 0x4000_0000;
 /// Physical memory of the first guest, or for buffers of machines without guests.
-const BUFFERS: u64 = 0x2_0000_0000;
+pub const BUFFERS: u64 = 0x2_0000_0000;
+/// Where a modelled driver has its tables and queues, if one makes the tables: base and bytes.
+pub const DRIVER_TABLES: (u64, u64) = (HOST.0, 0x1000_0000);
 /// Where devices address their buffers.
 pub const FIRST_IOVA: u64 = 0x1_0000_0000;
 

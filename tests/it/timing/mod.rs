@@ -1,6 +1,7 @@
 //! The timed machine: against published figures, recordings, the functional model, and bad input.
 
 mod convert; // traces from one format to another
+mod driven; // the ring that the modelled driver maps
 mod equal; // timed = functional, and what must hold for any run
 mod files; // what `simulate` leaves in its directory
 mod input; // bad traces, settings and values
