@@ -367,7 +367,7 @@ mod tests {
         );
         assert_eq!(
             message("[micro_tlb]\nentries = -1\n"),
-            "x.toml:2:11: micro_tlb.entries: allowed is 0 to 1048576"
+            "x.toml:2:11: micro_tlb.entries = -1: allowed is 0 to 1048576"
         );
         assert!(message("[tcu\n").starts_with("x.toml:1:"));
         assert_eq!(message("tcu = 1\n"), "x.toml:1:1: tcu is a section: [tcu]");

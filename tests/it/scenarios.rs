@@ -355,7 +355,7 @@ fn programs_get_what_was_seen_and_the_line_of_what_was_not() {
     assert_eq!(json[0]["passed"], false);
     let step = &json[0]["steps"][0];
     assert_eq!(step["unmet"][0]["key"], "pa");
-    assert_eq!(step["unmet"][0]["found"], "4096");
+    assert_eq!(step["unmet"][0]["found"], "0x1000");
     assert_eq!(step["unmet"][0]["line"], 8);
     assert!(step["translation"]["accesses"].is_array(), "{step}");
 }
