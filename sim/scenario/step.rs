@@ -319,6 +319,8 @@ pub struct SetPasidTable {
     pub table: Option<Located<String>>,
     /// What is asked for instead of a table.
     pub config: Option<Located<PasidTableConfig>>,
+    /// Number of the configuration instead of 1 (table), 2 (bypass) or 3 (abort).
+    pub config_value: Option<Located<Number>>,
     /// Base_ptr instead of the table's.
     pub base_ptr: Option<Located<Number>>,
     /// log2 of the number of CDs. By default 0.

@@ -251,7 +251,10 @@ impl Linux {
             format: PASID_FORMAT_SMMUV3,
             base_ptr: set.base_ptr.as_ref().map_or(base_ptr, |base| base.0),
             pasid_bits: byte(set.pasid_bits.as_ref())? as u8,
-            config,
+            config: match &set.config_value {
+                Some(_) => PasidConfig(byte(set.config_value.as_ref())? as u8),
+                None => config,
+            },
             smmuv3_version: 1,
             s1fmt: byte(set.s1fmt.as_ref())? as u8,
             s1dss: byte(set.s1dss.as_ref())? as u8,
