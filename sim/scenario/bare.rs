@@ -82,6 +82,9 @@ impl Bare {
         } else {
             &file.smmu
         };
+        for stream in &file.stream {
+            names::within(stream.smmu.as_ref(), 0, 0..=sections.len() as u64 - 1)?;
+        }
         for (index, section) in (0..).zip(sections) {
             bare.add_smmu(SmmuId(index), section, file)?;
         }

@@ -63,9 +63,8 @@ pub struct MemorySection {
 pub struct SmmuSection {
     /// What it can do: a part by name (`smmu-sim regs --help` lists them). By default qemu-11.
     pub part: Option<Located<String>>,
-    /// What it remembers. By default everything until it is told to forget.
-    #[serde(default)]
-    pub caches: Caches,
+    /// What it remembers, the same for all SMMUs. By default as the first one; that one, everything.
+    pub caches: Option<Located<Caches>>,
     /// Registers written before CR0 enables it, by name. For machines without Linux.
     #[serde(default)]
     pub registers: BTreeMap<String, Located<Number>>,

@@ -58,6 +58,7 @@ impl Linux {
         file: &ScenarioFile,
         section: &Located<LinuxSection>,
     ) -> Result<Self, Diagnostic> {
+        names::within(section.guest_base.as_ref(), 0, 0..=1 << 52)?;
         let semantics = plug::named_semantics(section)?;
         let nesting = semantics.vfio.nesting;
         let hardware = board_config(file, vec![])?;

@@ -97,6 +97,10 @@ impl Machine {
         names::distinct("bridge", file.bridge.iter().map(|bridge| &bridge.name))?;
         let kind = match &file.linux {
             None => {
+                if let Some(bridge) = file.bridge.first() {
+                    let message = "bridges are for machines with Linux";
+                    return Err(Diagnostic::new(message, bridge.name.span(), "this bridge"));
+                }
                 if let Some(device) = file.device.first() {
                     let message = "devices are for machines with Linux";
                     return Err(Diagnostic::new(message, device.name.span(), "this device")
@@ -107,8 +111,10 @@ impl Machine {
             Some(linux) => {
                 let wrong = file.stage2.first().map(|stage2| stage2.name.span());
                 let wrong = wrong.or(file.stream.first().map(|stream| stream.id.span()));
-                if let Some(span) = wrong {
-                    let message = "Linux makes streams and stage 2 itself";
+                let wrong = wrong.or(file.memory.first().map(|memory| memory.base.span()));
+                let mut registers = file.smmu.iter().flat_map(|smmu| smmu.registers.values());
+                if let Some(span) = wrong.or(registers.next().map(Located::span)) {
+                    let message = "Linux sees to streams, stage 2, memory and registers itself";
                     return Err(
                         Diagnostic::new(message, span, "declared here").and(linux.span(), "Linux")
                     );
@@ -408,6 +414,9 @@ pub(super) fn memory_regions(file: &ScenarioFile) -> Result<Vec<(u64, u64)>, Dia
     if file.memory.is_empty() {
         return Ok(vec![MEMORY]);
     }
+    for number in file.memory.iter().flat_map(|m| [&m.base, &m.size]) {
+        names::within(Some(number), 0, 0..=1 << 52)?;
+    }
     let regions: Vec<(u64, u64)> = file.memory.iter().map(|m| (m.base.0, m.size.0)).collect();
     if regions[0].1 < MEMORY_MIN {
         let message = "the first range of memory holds tables and queues";
@@ -445,7 +454,20 @@ pub(super) fn board_config(
         &file.smmu
     };
     let parts = sections.iter().map(part).collect::<Result<Vec<_>, _>>()?;
-    let caches = match sections[0].caches {
+    let first = sections[0].caches.as_ref();
+    let kind = first.map_or(Caches::default(), |caches| **caches);
+    let others = sections
+        .iter()
+        .filter_map(|section| section.caches.as_ref());
+    if let Some(other) = others.into_iter().find(|caches| ***caches != kind) {
+        let message = "all SMMUs of a scenario have the same caches";
+        let diagnostic = Diagnostic::new(message, other.span(), "other than the first one's");
+        return Err(match first {
+            Some(first) => diagnostic.and(first.span(), "these"),
+            None => diagnostic,
+        });
+    }
+    let caches = match kind {
         Caches::None => CacheConfig::OFF,
         Caches::Small => CacheConfig::SMALL,
         Caches::Infinite => CacheConfig::INFINITE,

@@ -160,6 +160,15 @@ stage1 = "driver"
 
 "#;
 
+fn each_says(cases: Vec<(String, &[&str])>) {
+    for (text, expected) in cases {
+        let message = mistake(&text);
+        for part in expected {
+            assert!(message.contains(part), "{text}\n{message}\nlacks {part:?}");
+        }
+    }
+}
+
 #[test]
 fn mistakes_are_shown_at_their_place() {
     let after = |text: &str| format!("{MACHINE}[[step]]\n{text}\n");
@@ -231,7 +240,7 @@ fn mistakes_are_shown_at_their_place() {
         ),
         (
             format!("{MACHINE}[linux]\nsemantics = \"fixed\"\ncontainers = []\n"),
-            &["Linux makes streams and stage 2 itself", "declared here"],
+            &["Linux sees to streams, stage 2, memory", "declared here"],
         ),
         (
             "title = \"x\"\n[linux]\nsemantics = \"v14\"\ncontainers = []\n".into(),
@@ -243,12 +252,38 @@ fn mistakes_are_shown_at_their_place() {
             &["this policy", "the series is not applied"],
         ),
     ];
-    for (text, expected) in cases {
-        let message = mistake(&text);
-        for part in expected {
-            assert!(message.contains(part), "{text}\n{message}\nlacks {part:?}");
-        }
-    }
+    each_says(cases);
+}
+
+// Each of these was once taken in silence, or ended beyond the last address.
+#[test]
+fn what_a_machine_cannot_have_is_refused() {
+    let cases: Vec<(String, &[&str])> = vec![
+        (MACHINE.replace("id = 1", "id = 1\nsmmu = 1"), &["1 is out of range", "0 to 0"]),
+        (
+            format!("{MACHINE}[[smmu]]\ncaches = \"none\"\n[[smmu]]\ncaches = \"small\"\n"),
+            &["the same caches", "these", "other than"],
+        ),
+        (
+            format!("{MACHINE}[[bridge]]\nname = \"b\"\nkind = \"port\"\nbus = 1\n"),
+            &["bridges are for machines with Linux"],
+        ),
+        (
+            "title = \"x\"\n[linux]\nsemantics = \"6.1\"\ncontainers = []\n[[smmu]]\nregisters = { CR2 = 0 }\n"
+                .into(),
+            &["registers itself", "x.toml:6:21"],
+        ),
+        (
+            format!("{MACHINE}[[memory]]\nbase = \"0xffff_ffff_ffff_0000\"\nsize = \"16MiB\"\n"),
+            &["out of range"],
+        ),
+        (
+            "title = \"x\"\n[linux]\nsemantics = \"6.1\"\ncontainers = []\nguest-base = \"0xffff_ffff_ffff_f000\"\n"
+                .into(),
+            &["out of range", "x.toml:5:14"],
+        ),
+    ];
+    each_says(cases);
 }
 
 #[test]
