@@ -63,6 +63,7 @@ fn caches() -> CacheConfig {
     let geometry = Geometry::new(8, 4, Replacement::Infinite);
     CacheConfig {
         configuration: geometry,
+        ste: geometry,
         structure: TlbStructure::Combined,
         tlb: geometry,
         stage2_tlb: geometry,

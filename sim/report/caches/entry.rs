@@ -43,17 +43,7 @@ pub(super) fn key(entry: &CachedEntry) -> (CacheKind, [u64; 9]) {
             let substream = entry
                 .substream
                 .map_or(0, |id| 1 << 32 | u64::from(id.get()));
-            let says = match entry.says {
-                CachedStream::Illegal => [0, 0, 0],
-                CachedStream::Abort => [1, 0, 0],
-                CachedStream::Bypass => [2, 0, 0],
-                CachedStream::Translates { asid, vmid } => [
-                    3,
-                    asid.map_or(0, |asid| 1 << 16 | u64::from(asid.get())),
-                    vmid.map_or(0, |vmid| 1 << 16 | u64::from(vmid.get())),
-                ],
-            };
-            let [what, asid, vmid] = says;
+            let [what, asid, vmid] = numbered(entry.says);
             [
                 entry.stream.get().into(),
                 substream,
@@ -65,6 +55,11 @@ pub(super) fn key(entry: &CachedEntry) -> (CacheKind, [u64; 9]) {
                 0,
                 0,
             ]
+        }
+        CachedEntry::Ste(entry) => {
+            let stream = entry.stream.get().into();
+            let [what, _, vmid] = numbered(entry.says);
+            [stream, what, vmid, 0, 0, 0, 0, 0, 0]
         }
         CachedEntry::Translation(entry) => {
             let second = entry.stage2_descriptor;
@@ -81,10 +76,24 @@ pub(super) fn key(entry: &CachedEntry) -> (CacheKind, [u64; 9]) {
     (entry.cache(), words)
 }
 
+fn numbered(says: CachedStream) -> [u64; 3] {
+    match says {
+        CachedStream::Illegal => [0, 0, 0],
+        CachedStream::Abort => [1, 0, 0],
+        CachedStream::Bypass => [2, 0, 0],
+        CachedStream::Translates { asid, vmid } => [
+            3,
+            asid.map_or(0, |asid| 1 << 16 | u64::from(asid.get())),
+            vmid.map_or(0, |vmid| 1 << 16 | u64::from(vmid.get())),
+        ],
+    }
+}
+
 /// A cache's name.
 pub(super) fn cache(kind: CacheKind) -> &'static str {
     match kind {
         CacheKind::Configuration => "configuration",
+        CacheKind::Ste => "STE",
         CacheKind::Tlb => "TLB",
         CacheKind::Stage2Tlb => "stage-2 TLB",
         CacheKind::Stage1Walk => "stage-1 tables",
@@ -106,6 +115,7 @@ pub(super) fn name(entry: &CachedEntry) -> String {
     };
     match entry {
         CachedEntry::Configuration(entry) => stream(entry),
+        CachedEntry::Ste(entry) => format!("stream {:#x}", entry.stream.get()),
         CachedEntry::Translation(entry) => by_address(&entry.tag),
         CachedEntry::Table(entry) => by_address(&entry.tag),
     }
@@ -134,26 +144,36 @@ pub(super) fn tags(entry: &CachedEntry) -> String {
         format!("{world}VMID {}{asid}", tag.vmid.get())
     };
     match entry {
-        CachedEntry::Configuration(_) => String::new(),
+        CachedEntry::Configuration(_) | CachedEntry::Ste(_) => String::new(),
         CachedEntry::Translation(entry) => of(&entry.tag),
         CachedEntry::Table(entry) => of(&entry.tag),
+    }
+}
+
+/// What an STE, or an STE with its CD, comes to.
+fn stages(says: CachedStream) -> String {
+    match says {
+        CachedStream::Illegal => "illegal".to_owned(),
+        CachedStream::Abort => "abort".to_owned(),
+        CachedStream::Bypass => "bypass".to_owned(),
+        CachedStream::Translates { asid, vmid } => {
+            let asid = asid.map(|asid| format!("stage 1, ASID {}", asid.get()));
+            let vmid = vmid.map(|vmid| format!("stage 2, VMID {}", vmid.get()));
+            let stages: Vec<String> = asid.into_iter().chain(vmid).collect();
+            if stages.is_empty() {
+                "stage 1".to_owned()
+            } else {
+                stages.join("; ")
+            }
+        }
     }
 }
 
 /// What it says.
 pub(super) fn says(entry: &CachedEntry) -> String {
     match entry {
-        CachedEntry::Configuration(entry) => match entry.says {
-            CachedStream::Illegal => "illegal".to_owned(),
-            CachedStream::Abort => "abort".to_owned(),
-            CachedStream::Bypass => "bypass".to_owned(),
-            CachedStream::Translates { asid, vmid } => {
-                let asid = asid.map(|asid| format!("stage 1, ASID {}", asid.get()));
-                let vmid = vmid.map(|vmid| format!("stage 2, VMID {}", vmid.get()));
-                let stages: Vec<String> = asid.into_iter().chain(vmid).collect();
-                stages.join("; ")
-            }
-        },
+        CachedEntry::Configuration(entry) => stages(entry.says),
+        CachedEntry::Ste(entry) => stages(entry.says),
         CachedEntry::Translation(entry) => {
             let level = match entry.tag.kind {
                 EntryKind::Leaf { level } | EntryKind::Table { level } => level,

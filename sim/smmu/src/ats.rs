@@ -7,7 +7,8 @@ mod translated;
 pub use atc::{Atc, AtcEntry};
 
 use crate::addr::Iova;
-use crate::fault::{Cause, Fault};
+use crate::cache::TlbStructure;
+use crate::fault::{Cause, Fault, Raised};
 use crate::fetch::{Eats, Stage1Use, StreamAction, StreamContext};
 use crate::ids::{StreamId, SubstreamId};
 use crate::mem::{DryRun, PhysMem};
@@ -16,7 +17,8 @@ use crate::perm::{DirtyState, Request};
 use crate::smmu::Smmu;
 use crate::spec::event::{BadAtsTreq, BadAtsTreqDw0, BadAtsTreqDw1, BadAtsTreqDw2, Event, EventId};
 use crate::transaction::{AccessKind, InstructionOrData, Privilege, Transaction};
-use crate::translate::cached::ConfigurationFault;
+use crate::translate::cached::{ConfigurationFault, Configured, recall};
+use crate::translate::hit::StageKey;
 use crate::translate::{Programmed, Through};
 
 /// An ATS translation request for one address.
@@ -126,8 +128,8 @@ enum Refusal {
 }
 
 impl Smmu {
-    /// Answers an ATS translation request. It looks into no TLB (deviations.md D43) but obeys the
-    /// configuration cache.
+    /// Answers an ATS translation request, by what the caches hold and memory otherwise, as a
+    /// transaction would be (deviations.md D43).
     pub fn ats_translate<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &mut self,
         mem: &mut M,
@@ -198,29 +200,30 @@ impl Smmu {
         if eats == Eats::Disabled {
             return Err(Refusal::BadRequest);
         }
-        let stage1 = match entry {
-            Ok(entry) => entry
-                .stage1
-                .map_err(|illegal| Refusal::Configuration(Cause::BadCd(illegal)))?,
+        let (entry, stage1) = match entry {
+            Ok(entry) => match entry.stage1 {
+                Ok(stage1) => (entry, stage1),
+                Err(illegal) => return Err(Refusal::Configuration(Cause::BadCd(illegal))),
+            },
             Err(fault) if fault.raised.cause.is_translation_related() => {
                 return Err(Refusal::Nothing);
             }
             Err(fault) => return Err(Refusal::Configuration(fault.raised.cause)),
         };
-        self.grant(mem, request, &stream, &stage1, observer)
+        self.grant(mem, request, (&entry, &stream, &stage1), observer)
     }
 
     /// Finds out what may be done at an address by trying it: each right is what a transaction
     /// that needs it would get.
     fn grant<M: PhysMem + ?Sized, O: Observer + ?Sized>(
-        &self,
+        &mut self,
         mem: &mut M,
         request: &TranslationRequest,
-        stream: &StreamContext,
-        stage1: &Stage1Use,
+        configured: Configured<'_>,
         observer: &mut O,
     ) -> Result<AtsTranslation, Refusal> {
         let transaction = request.transaction();
+        let (_, stream, stage1) = configured;
         if let (Stage1Use::Bypassed, None) = (stage1, &stream.s2) {
             if transaction.address.get() >> self.part.config.ias() != 0 {
                 return Err(Refusal::Nothing);
@@ -239,11 +242,11 @@ impl Smmu {
         let attempt = |kind, ind| Request { kind, ind, pnu };
         let (data, instruction) = (InstructionOrData::Data, InstructionOrData::Instruction);
         let reads_as = stream.instcfg.unwrap_or(data);
+        let eats = self.effective_eats(stream);
         let mut tries = Tries {
             smmu: self,
             transaction,
-            stream,
-            stage1,
+            configured,
             through: None,
         };
         let write = if request.no_write {
@@ -260,9 +263,8 @@ impl Smmu {
             return Err(Refusal::Nothing);
         };
         let size_log2 = through.walked.span_log2;
-        let output = match (self.effective_eats(stream), &through.leaves.stage1) {
-            (Eats::SplitStage, Some(leaf)) => leaf.output,
-            (Eats::SplitStage, None) => transaction.address.get(),
+        let output = match eats {
+            Eats::SplitStage => through.stage1_output.unwrap_or(transaction.address.get()),
             _ => through.walked.pa.get(),
         };
         Ok(AtsTranslation {
@@ -278,10 +280,9 @@ impl Smmu {
 
 /// Attempts at one address, and the way one of them went.
 struct Tries<'a> {
-    smmu: &'a Smmu,
+    smmu: &'a mut Smmu,
     transaction: Transaction,
-    stream: &'a StreamContext,
-    stage1: &'a Stage1Use,
+    configured: Configured<'a>,
     through: Option<Through>,
 }
 
@@ -293,8 +294,10 @@ impl Tries<'_> {
         request: Request,
         observer: &mut O,
     ) -> Result<bool, Refusal> {
-        let (stream, stage1) = (self.stream, self.stage1);
-        self.attempt(mem, stream, stage1, request, observer)
+        let Smmu { part, caches, .. } = &mut *self.smmu;
+        let transaction = &self.transaction;
+        let through = part.through(caches, mem, self.configured, transaction, request, observer);
+        self.judge(through)
     }
 
     /// Whether a page is writable already: no page is marked dirty, and one that is clean does not
@@ -305,30 +308,43 @@ impl Tries<'_> {
         request: Request,
         observer: &mut O,
     ) -> Result<bool, Refusal> {
-        let mut stream = *self.stream;
+        let (entry, stream, stage1) = self.configured;
+        let mut stream = *stream;
         if let Some(s2) = &mut stream.s2 {
             s2.dirty_state = DirtyState::Ignored;
         }
-        let mut stage1 = *self.stage1;
+        let mut stage1 = *stage1;
         if let Stage1Use::Translates(s1) = &mut stage1 {
             s1.regime.dirty_state = false;
         }
         // Tables of stage 1 may lie in pages that are clean: only the page itself must not change,
         // and whether it is granted is all that is asked.
-        self.attempt(&mut DryRun::new(mem), &stream, &stage1, request, observer)
+        let Smmu { part, caches, .. } = &mut *self.smmu;
+        let mem = &mut DryRun::new(mem);
+        let (transaction, combined) = (&self.transaction, TlbStructure::Combined);
+        // A walk that must leave no trace in memory must leave none in the caches.
+        let known = StageKey::of(&stage1, transaction, request)
+            .filter(|_| caches.config.structure == combined || stream.s2.is_none())
+            .and_then(|key| {
+                let configured = (entry, &stream, &stage1);
+                recall(
+                    caches,
+                    mem,
+                    (configured, key),
+                    transaction,
+                    request,
+                    observer,
+                )
+            });
+        let through = known.unwrap_or_else(|| {
+            let mut walker = Programmed::cold_walker(mem, observer);
+            part.walk(&mut walker, &stream, &stage1, transaction, request)
+        });
+        self.judge(through)
     }
 
-    fn attempt<M: PhysMem + ?Sized, O: Observer + ?Sized>(
-        &mut self,
-        mem: &mut M,
-        stream: &StreamContext,
-        stage1: &Stage1Use,
-        request: Request,
-        observer: &mut O,
-    ) -> Result<bool, Refusal> {
-        let part = &self.smmu.part;
-        let mut walker = Programmed::cold_walker(mem, observer);
-        match part.walk(&mut walker, stream, stage1, &self.transaction, request) {
+    fn judge(&mut self, through: Result<Through, Raised>) -> Result<bool, Refusal> {
+        match through {
             Ok(through) => {
                 self.through = Some(through);
                 Ok(true)

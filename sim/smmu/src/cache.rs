@@ -13,6 +13,7 @@ mod entry;
 mod listing;
 mod recent;
 mod replace;
+mod ste;
 mod tlb;
 mod view;
 
@@ -21,13 +22,15 @@ pub use config::{
     TlbStructure, WalkCacheConfig,
 };
 pub use listing::{
-    Cached, CachedConfiguration, CachedEntry, CachedStream, CachedTable, CachedTranslation,
+    Cached, CachedConfiguration, CachedEntry, CachedSte, CachedStream, CachedTable,
+    CachedTranslation,
 };
 
 pub(crate) use configuration::{By, ConfigurationCache, ConfigurationEntry};
 pub(crate) use context::Context;
 pub(crate) use entry::{Granted, IpaEntry, Stage1Part, VaEntry, WalkEntry};
 pub(crate) use recent::{Given, Held, Slot};
+pub(crate) use ste::{Ste, SteCache};
 pub(crate) use tlb::{Place, Tlb, tag_of};
 pub(crate) use view::{CacheView, entry_log2, ipa_entry, stage2_part};
 
@@ -41,6 +44,7 @@ use recent::Recent;
 pub(crate) struct Caches {
     pub(crate) config: CacheConfig,
     pub(crate) configuration: ConfigurationCache,
+    pub(crate) stes: SteCache,
     pub(crate) tlb: Tlb<VaEntry>,
     pub(crate) stage2: Tlb<IpaEntry>,
     pub(crate) walk: WalkCaches,
@@ -106,6 +110,7 @@ impl WalkCaches {
 impl Caches {
     pub(crate) fn new(config: &CacheConfig) -> Self {
         let configuration = ConfigurationCache::new(&config.configuration);
+        let stes = SteCache::new(&config.ste);
         let (tlb, stage2) = (Tlb::new(&config.tlb), Tlb::new(&config.stage2_tlb));
         let walk = WalkCaches::new(&config.walk);
         let tlbs_are_off = tlb.is_off() && stage2.is_off();
@@ -113,8 +118,9 @@ impl Caches {
         Self {
             config: *config,
             recent: Recent::new(tlbs_are_off),
-            are_off: tlbs_are_off && walk_caches_are_off && configuration.is_off(),
+            are_off: tlbs_are_off && walk_caches_are_off && configuration.is_off() && stes.is_off(),
             configuration,
+            stes,
             tlb,
             stage2,
             walk,
@@ -181,7 +187,7 @@ impl Caches {
             | Command::CfgiCd { .. }
             | Command::CfgiCdAll { .. } => {
                 self.recent.clear();
-                self.configuration.invalidate(command)
+                self.configuration.invalidate(command) + self.stes.invalidate(command)
             }
             Command::Tlbi(tlbi) => {
                 // Entries of a whole world may go without their places being touched.

@@ -97,6 +97,8 @@ pub struct Access<'a> {
 pub enum CacheKind {
     /// STE and CD by (StreamID, SubstreamID).
     Configuration,
+    /// STEs alone, by StreamID.
+    Ste,
     /// Translations by VA.
     Tlb,
     /// Translations by IPA.
@@ -116,6 +118,11 @@ pub enum CacheTag {
         stream: StreamId,
         /// For transactions with this SubstreamID, or without one.
         substream: Option<SubstreamId>,
+    },
+    /// An entry of the cache of STEs.
+    Ste {
+        /// Whose.
+        stream: StreamId,
     },
     /// An entry of any other cache.
     Translation(TlbTag),

@@ -52,8 +52,8 @@ impl SharedSmmu {
     pub fn new(config: SmmuConfig, caches: &CacheConfig) -> Result<Self, ConfigError> {
         caches.validate()?;
         Ok(Self {
-            // Ports translate; the device itself needs caches for ATS configurations only.
-            device: Mutex::new(Smmu::new(config)?),
+            // Ports translate; the device itself answers ATS translation requests.
+            device: Mutex::new(Smmu::with_caches(config, caches)?),
             changes: ChangeLog::new(),
             caches: *caches,
         })
@@ -66,7 +66,7 @@ impl SharedSmmu {
     pub fn of(device: Smmu, caches: &CacheConfig) -> Result<Self, CacheError> {
         caches.validate()?;
         Ok(Self {
-            device: Mutex::new(device.with_other_caches(&CacheConfig::OFF)?),
+            device: Mutex::new(device.with_other_caches(caches)?),
             changes: ChangeLog::new(),
             caches: *caches,
         })

@@ -48,6 +48,9 @@ const UNTRANSLATED_SPAN_LOG2: u8 = 64;
 /// What the stages made of a transaction.
 pub(crate) struct Through {
     pub(crate) walked: Walked,
+    /// Where stage 1 led, if it translated.
+    pub(crate) stage1_output: Option<u64>,
+    /// What was read; nothing if a TLB knew it.
     pub(crate) leaves: Leaves,
     pub(crate) path: Path,
 }
@@ -187,6 +190,7 @@ impl Programmed {
         };
         walked.map(|(walked, leaves)| Through {
             walked,
+            stage1_output: leaves.stage1.as_ref().map(|leaf| leaf.output),
             leaves,
             path,
         })

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use smmu::addr::Iova;
+use smmu::ats::{TranslationCompletion, TranslationRequest};
 use smmu::attr::{Attributes, Device, MemoryType, Shareability};
 use smmu::cache::{
     CacheConfig, ContiguousHint, Geometry, Indexing, Replacement, TlbStructure, WalkCacheConfig,
@@ -62,7 +63,7 @@ fn caches() -> impl Strategy<Value = CacheConfig> {
     let structure = prop_oneof![Just(TlbStructure::Combined), Just(TlbStructure::Separate)];
     let contiguous = prop_oneof![Just(ContiguousHint::Ignored), Just(ContiguousHint::Used)];
     let random = (
-        geometry(),
+        (geometry(), geometry()),
         structure,
         geometry(),
         geometry(),
@@ -70,8 +71,9 @@ fn caches() -> impl Strategy<Value = CacheConfig> {
         contiguous,
     )
         .prop_map(
-            |(configuration, structure, tlb, stage2_tlb, walk, contiguous)| CacheConfig {
+            |((configuration, ste), structure, tlb, stage2_tlb, walk, contiguous)| CacheConfig {
                 configuration,
+                ste,
                 structure,
                 tlb,
                 stage2_tlb,
@@ -220,6 +222,9 @@ struct Tally {
     /// Of those, by stage 1 alone, stage 2 alone, both.
     by_path: [u64; 3],
     hits: u64,
+    /// Translation requests that were granted something, and those of them without an access.
+    granted: u64,
+    granted_by_caches: u64,
 }
 
 impl Tally {
@@ -252,6 +257,37 @@ impl Tally {
         self.accesses += 1;
         Ok(())
     }
+
+    /// A translation request for an address of the driver's choice, cold, then with caches.
+    fn request(&mut self, driver: &mut Driver, random: u64) -> Result<(), TestCaseError> {
+        let access = access(driver, random);
+        let bits = |n: u64| mix(random, 200 + n);
+        let request = TranslationRequest {
+            stream: access.stream,
+            substream: access.substream,
+            address: access.address,
+            no_write: bits(1) & 1 != 0,
+            execute: bits(2) & 1 != 0,
+            privileged: access.pnu == Privilege::Privileged,
+            stu_log2: 12,
+        };
+        let mut memory = driver.bench.ram.port();
+        let cold = driver.smmu.clone().with_other_caches(&CacheConfig::OFF);
+        let mut dry = DryRun::new(&mut memory);
+        let cold = cold.unwrap().ats_translate(&mut dry, &request, &mut ());
+        let mut counts = AccessCounts::default();
+        let warm = driver
+            .smmu
+            .ats_translate(&mut memory, &request, &mut counts);
+        prop_assert_eq!(warm, cold, "{:?}", request);
+        if let TranslationCompletion::Success(translation) = warm
+            && (translation.read || translation.write)
+        {
+            self.granted += 1;
+            self.granted_by_caches += u64::from(counts == AccessCounts::default());
+        }
+        Ok(())
+    }
 }
 
 fn run(setup: &Setup, acts: &[u64], forgets: bool) -> Result<Tally, TestCaseError> {
@@ -268,6 +304,9 @@ fn run(setup: &Setup, acts: &[u64], forgets: bool) -> Result<Tally, TestCaseErro
                 mix(random, n)
             };
             tally.check(&mut driver, which)?;
+            if n % 4 == 0 {
+                tally.request(&mut driver, which)?;
+            }
         }
         act(&mut driver, random);
     }
@@ -301,6 +340,8 @@ fn the_programs_hit_and_a_driver_that_forgets_to_invalidate_is_found_out() {
         sum.accesses += tally.accesses;
         sum.translated += tally.translated;
         sum.hits += tally.hits;
+        sum.granted += tally.granted;
+        sum.granted_by_caches += tally.granted_by_caches;
         for (all, these) in sum.by_path.iter_mut().zip(tally.by_path) {
             *all += these;
         }
@@ -312,6 +353,8 @@ fn the_programs_hit_and_a_driver_that_forgets_to_invalidate_is_found_out() {
         "{sum:?}"
     );
     assert!(sum.hits * 2 > sum.translated, "{sum:?}");
+    assert!(sum.granted > 100, "{sum:?}");
+    assert!(sum.granted_by_caches * 4 > sum.granted, "{sum:?}");
     assert!(found >= 20, "{found} of 24");
 }
 

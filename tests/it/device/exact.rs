@@ -209,6 +209,12 @@ proptest! {
     ) {
         let fresh = warmed(choices, TlbStructure::Combined);
         let before: Vec<_> = fresh.smmu.cached_configurations().collect();
+        let stes = |driver: &Driver| {
+            let held = driver.smmu.cached().stes;
+            held.iter().map(|ste| u64::from(ste.stream.get())).collect::<Vec<_>>()
+        };
+        let stes_before = stes(&fresh);
+        prop_assert!(!stes_before.is_empty());
         for random in commands {
             let mut driver = fresh.clone();
             let bits = |n| mix(random, n);
@@ -237,9 +243,18 @@ proptest! {
                     _ => sid == stream && has_cd,
                 }
             });
+            // What is said of CDs leaves STEs alone.
+            let mut expected_stes = stes_before.clone();
+            expected_stes.retain(|&sid| match words[0] & 0xff {
+                0x03 => sid != stream,
+                0x04 => range != 31 && sid >> (range + 1) != stream >> (range + 1),
+                _ => true,
+            });
             let after: Vec<_> = driver.smmu.cached_configurations().collect();
-            prop_assert_eq!(count as usize, before.len() - expected.len(), "{:#x?}", words);
+            let gone = before.len() - expected.len() + stes_before.len() - expected_stes.len();
+            prop_assert_eq!(count as usize, gone, "{:#x?}", words);
             prop_assert_eq!(after, expected, "{:#x?}", words);
+            prop_assert_eq!(stes(&driver), expected_stes, "{:#x?}", words);
             prop_assert_eq!(census(&driver), census(&fresh));
         }
     }

@@ -118,7 +118,7 @@ fn check(choices: u32, caches: &CacheConfig) -> Result<u64, TestCaseError> {
         }
         prop_assert_eq!(listed, expected);
         prop_assert_eq!(
-            after.len() - after.configurations.len(),
+            after.len() - after.configurations.len() - after.stes.len(),
             driver.smmu.cached_translations().count()
         );
     }

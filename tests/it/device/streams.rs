@@ -22,6 +22,10 @@ impl Driver {
                 .set(113, 112, fixed(5) & 3)
                 .set(115, 114, fixed(6) & 3);
         }
+        if !fixed(7).is_multiple_of(4) {
+            // ATS.
+            ste.set(93, 92, 1);
+        }
         match self.plans[stream as usize] {
             Plan::Invalid => {
                 ste.bit(0, 0);

@@ -194,6 +194,22 @@ fn a_configuration_changed_without_invalidation_is_stale_when_used() {
 }
 
 #[test]
+fn an_ste_changed_with_the_invalidation_of_a_cd_is_stale_when_used() {
+    plant(&[Stages::One, Stages::Both], |scene| {
+        let at = ste_address(STREAM);
+        // Invalid, abort, bypass.
+        let ste = scene.random.pick(&[0, 1, 1 | 0b100 << 1]);
+        scene.machine.write(at, ste);
+        scene.machine.tlbi_space(&scene.space);
+        scene.machine.cfgi_cd_all(STREAM);
+        scene.machine.sync();
+        scene.machine.assert_silent();
+        scene.machine.read(STREAM, scene.page);
+        Kind::StaleConfiguration
+    });
+}
+
+#[test]
 fn a_valid_ste_without_invalidation_still_counts_as_invalid() {
     plant(ANY, |scene| {
         scene.machine.detach(STREAM);

@@ -275,6 +275,10 @@ impl Machine {
         self.command([0x05 | u64::from(stream) << 32, 1]);
     }
 
+    pub(super) fn cfgi_cd_all(&mut self, stream: u32) {
+        self.command([0x06 | u64::from(stream) << 32, 0]);
+    }
+
     pub(super) fn cfgi_all(&mut self) {
         self.command([0x04, 31]);
     }

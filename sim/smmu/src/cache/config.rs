@@ -64,6 +64,10 @@ impl Geometry {
         indexing: Indexing::Hashed,
     };
 
+    const fn off() -> Self {
+        Self::OFF
+    }
+
     /// A cache that never evicts (but see [`GROWTH_LIMIT`]).
     pub const INFINITE: Self = Self {
         entries: 1024,
@@ -167,6 +171,10 @@ pub const LEVELS: usize = 4;
 pub struct CacheConfig {
     /// Configuration cache: one entry holds STE and CD of a (StreamID, SubstreamID).
     pub configuration: Geometry,
+    /// STEs alone, by StreamID, asked when the configuration cache has no entry: with it, `CFGI_CD`
+    /// leaves an STE cached, as in a part that caches STEs and CDs apart.
+    #[serde(default = "Geometry::off")]
+    pub ste: Geometry,
     /// What TLB entries of nested translations hold.
     pub structure: TlbStructure,
     /// Entries looked up by VA.
@@ -195,6 +203,7 @@ impl CacheConfig {
     /// No caches: every transaction reads its configuration and walks its tables.
     pub const OFF: Self = Self {
         configuration: Geometry::OFF,
+        ste: Geometry::OFF,
         structure: TlbStructure::Combined,
         tlb: Geometry::OFF,
         stage2_tlb: Geometry::OFF,
@@ -205,6 +214,7 @@ impl CacheConfig {
     /// Everything is remembered until invalidated: what a driver's invalidation is judged by.
     pub const INFINITE: Self = Self {
         configuration: Geometry::INFINITE,
+        ste: Geometry::INFINITE,
         structure: TlbStructure::Combined,
         tlb: Geometry::INFINITE,
         stage2_tlb: Geometry::INFINITE,
@@ -215,6 +225,7 @@ impl CacheConfig {
     /// A few entries of everything: evictions all the time.
     pub const SMALL: Self = Self {
         configuration: Geometry::new(4, 2, Replacement::RoundRobin),
+        ste: Geometry::new(2, 2, Replacement::RoundRobin),
         structure: TlbStructure::Combined,
         tlb: Geometry::new(16, 2, Replacement::RoundRobin),
         stage2_tlb: Geometry::new(8, 2, Replacement::RoundRobin),
@@ -228,6 +239,7 @@ impl CacheConfig {
     /// [`CacheError`] naming the cache.
     pub fn validate(&self) -> Result<(), CacheError> {
         self.configuration.validate("configuration")?;
+        self.ste.validate("ste")?;
         self.tlb.validate("tlb")?;
         self.stage2_tlb.validate("stage2_tlb")?;
         match &self.walk {

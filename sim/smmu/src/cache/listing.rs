@@ -17,6 +17,8 @@ use crate::observe::{CacheKind, CacheTag};
 pub struct Cached {
     /// The configuration cache: STEs and CDs.
     pub configurations: Vec<CachedConfiguration>,
+    /// The cache of STEs.
+    pub stes: Vec<CachedSte>,
     /// TLB, then stage-2 TLB: leaves.
     pub translations: Vec<CachedTranslation>,
     /// Walk caches: Table descriptors.
@@ -31,6 +33,16 @@ pub struct CachedConfiguration {
     /// For transactions with this SubstreamID, or without one.
     pub substream: Option<SubstreamId>,
     /// What STE and CD come to.
+    pub says: CachedStream,
+}
+
+/// An entry of the cache of STEs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CachedSte {
+    /// Whose.
+    pub stream: StreamId,
+    /// Whether it says that transactions translate, bypass, abort or, being illegal, fault. No ASID:
+    /// CDs have it.
     pub says: CachedStream,
 }
 
@@ -83,6 +95,8 @@ pub struct CachedTable {
 pub enum CachedEntry {
     /// Of the configuration cache.
     Configuration(CachedConfiguration),
+    /// Of the cache of STEs.
+    Ste(CachedSte),
     /// Of a TLB.
     Translation(CachedTranslation),
     /// Of a walk cache.
@@ -94,6 +108,7 @@ impl CachedEntry {
     pub fn cache(&self) -> CacheKind {
         match self {
             Self::Configuration(_) => CacheKind::Configuration,
+            Self::Ste(_) => CacheKind::Ste,
             Self::Translation(entry) => entry.cache,
             Self::Table(entry) => entry.cache,
         }
@@ -106,6 +121,9 @@ impl CachedEntry {
                 stream: entry.stream,
                 substream: entry.substream,
             },
+            Self::Ste(entry) => CacheTag::Ste {
+                stream: entry.stream,
+            },
             Self::Translation(entry) => CacheTag::Translation(entry.tag),
             Self::Table(entry) => CacheTag::Translation(entry.tag),
         }
@@ -113,20 +131,22 @@ impl CachedEntry {
 }
 
 impl Cached {
-    /// Every entry: configurations, translations, tables.
+    /// Every entry: configurations, STEs, translations, tables.
     pub fn entries(&self) -> impl Iterator<Item = CachedEntry> + '_ {
         let configurations = self.configurations.iter().copied();
+        let stes = self.stes.iter().copied();
         let translations = self.translations.iter().copied();
         let tables = self.tables.iter().copied();
         configurations
             .map(CachedEntry::Configuration)
+            .chain(stes.map(CachedEntry::Ste))
             .chain(translations.map(CachedEntry::Translation))
             .chain(tables.map(CachedEntry::Table))
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.configurations.len() + self.translations.len() + self.tables.len()
+        self.configurations.len() + self.stes.len() + self.translations.len() + self.tables.len()
     }
 
     /// Whether nothing is cached.
@@ -148,6 +168,18 @@ fn says(stream: &StreamContext, stage1: &Stage1Use) -> CachedStream {
         return CachedStream::Bypass;
     }
     CachedStream::Translates { asid, vmid }
+}
+
+/// What an STE says by itself.
+fn of_ste(stream: &StreamContext) -> CachedStream {
+    match stream.action {
+        StreamAction::Abort => CachedStream::Abort,
+        StreamAction::Bypass => CachedStream::Bypass,
+        StreamAction::Translate => CachedStream::Translates {
+            asid: None,
+            vmid: stream.s2.as_ref().map(|s2| s2.vmid),
+        },
+    }
 }
 
 impl Caches {
@@ -178,6 +210,14 @@ impl Caches {
                         (Ok(stream), Ok(stage1)) => says(stream, stage1),
                         _ => CachedStream::Illegal,
                     },
+                })
+                .collect(),
+            stes: self
+                .stes
+                .entries()
+                .map(|(stream, ste)| CachedSte {
+                    stream,
+                    says: ste.as_ref().map_or(CachedStream::Illegal, of_ste),
                 })
                 .collect(),
             translations: by_va.chain(by_ipa).collect(),

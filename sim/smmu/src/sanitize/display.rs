@@ -92,6 +92,7 @@ fn name(f: &mut fmt::Formatter<'_>, structure: Structure) -> fmt::Result {
 fn entry(f: &mut fmt::Formatter<'_>, cache: CacheKind, tag: &CacheTag) -> fmt::Result {
     f.write_str(match cache {
         CacheKind::Configuration => "configuration",
+        CacheKind::Ste => "STE",
         CacheKind::Tlb => "TLB",
         CacheKind::Stage2Tlb => "stage-2 TLB",
         CacheKind::Stage1Walk => "stage-1 table",
@@ -105,6 +106,7 @@ fn entry(f: &mut fmt::Formatter<'_>, cache: CacheKind, tag: &CacheTag) -> fmt::R
                 None => Ok(()),
             }
         }
+        CacheTag::Ste { stream } => write!(f, " of stream {:#x}", stream.get()),
         CacheTag::Translation(tag) => {
             let input = if tag.is_ipa { "IPA" } else { "VA" };
             write!(f, ", {input} {:#x}+2^{}", tag.input, tag.span_log2)?;

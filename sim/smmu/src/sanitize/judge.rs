@@ -152,8 +152,12 @@ impl Sanitizer {
     ) {
         let mut expected = cold.outcome;
         let cached = run.hits.iter().find(|used| used.is_configuration());
-        if let (Some(used), Some(entry)) = (cached, &run.configuration) {
-            let configured = configured(&self.smmu.part, mem, transaction, entry);
+        if let Some(used) = cached {
+            let configured = match &run.configuration {
+                Some(entry) => configured(&self.smmu.part, mem, transaction, entry),
+                // What the STE led to could not be read: the answer was the configuration's.
+                None => run.outcome,
+            };
             if !same_answer(&configured, &cold.outcome) {
                 expected = configured;
                 let kind = Kind::StaleConfiguration;

@@ -144,7 +144,7 @@ impl Origin {
 
 /// Whether an entry was made from other tables than those that `current` names for its tag.
 fn reuse(origin: &Origin, current: &Configuration, transaction: &Transaction) -> Option<Kind> {
-    if origin.cache == CacheKind::Configuration {
+    if matches!(origin.cache, CacheKind::Configuration | CacheKind::Ste) {
         return None;
     }
     let made = origin.configuration.as_ref()?;

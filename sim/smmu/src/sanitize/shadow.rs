@@ -20,6 +20,7 @@ use crate::translate::Programmed;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
     Configuration(StreamId, Option<SubstreamId>),
+    Ste(StreamId),
     Translation {
         context: TlbContext,
         input: u64,
@@ -40,6 +41,7 @@ impl Key {
     fn new(cache: CacheKind, tag: &CacheTag) -> Self {
         match *tag {
             CacheTag::Configuration { stream, substream } => Self::Configuration(stream, substream),
+            CacheTag::Ste { stream } => Self::Ste(stream),
             CacheTag::Translation(tag) => Self::Translation {
                 context: TlbContext {
                     cache,
@@ -84,7 +86,7 @@ impl Used {
     }
 
     pub(super) fn is_configuration(&self) -> bool {
-        self.cache == CacheKind::Configuration
+        matches!(self.cache, CacheKind::Configuration | CacheKind::Ste)
     }
 }
 
@@ -172,7 +174,7 @@ impl Shadow {
                 };
                 bound(input, 0)..=bound(last, u8::MAX)
             }
-            Key::Configuration(..) => own..=own,
+            Key::Configuration(..) | Key::Ste(_) => own..=own,
         };
         self.origins
             .range(range)
@@ -293,6 +295,7 @@ fn is_of(word: &Word, cache: CacheKind) -> bool {
         );
     match cache {
         CacheKind::Configuration => of_configuration,
+        CacheKind::Ste => matches!(word.structure, Structure::L1Std | Structure::Ste),
         CacheKind::Tlb | CacheKind::Stage1Walk => !of_configuration,
         CacheKind::Stage2Tlb | CacheKind::Stage2Walk => {
             matches!(word.structure, Structure::Stage2(_))
@@ -353,6 +356,7 @@ pub(super) fn covers(command: &Command, tag: &CacheTag, scope: InvalidationScope
         (_, CacheTag::Configuration { stream, substream }) => {
             command.covers_cd(*stream, substream.unwrap_or(SubstreamId::new(0)))
         }
+        (_, CacheTag::Ste { stream }) => command.covers_ste(*stream),
         _ => false,
     }
 }
@@ -366,7 +370,7 @@ impl Origin {
                 span_log2,
                 ..
             }) => (input ^ first).checked_shr(span_log2.into()).unwrap_or(0) == 0,
-            CacheTag::Configuration { .. } => false,
+            CacheTag::Configuration { .. } | CacheTag::Ste { .. } => false,
         }
     }
 

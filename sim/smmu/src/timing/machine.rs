@@ -85,6 +85,8 @@ fn tcu_caches(config: &TimingConfig) -> CacheConfig {
     let levels = [Geometry::OFF, tables, tables, tables];
     CacheConfig {
         configuration: shape(own.entries, own.ways, own.policy, own.index, seed),
+        // A TCU keeps STE and CD together.
+        ste: Geometry::OFF,
         structure: TlbStructure::Combined,
         tlb: Geometry::OFF,
         stage2_tlb: shape(

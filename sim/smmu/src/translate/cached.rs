@@ -8,10 +8,11 @@ use super::hit::{StageKey, remember};
 use super::{Programmed, Through, silent_abort};
 use crate::addr::Pa;
 use crate::attr::Attributes;
-use crate::cache::{By, CacheView, Caches, ConfigurationEntry, Context, Given, Held, Place};
+use crate::cache::{By, CacheView, Caches, ConfigurationEntry, Context, Given, Held, Place, Ste};
 use crate::command::canonical;
 use crate::fault::{Cause, Raised};
 use crate::fetch::{Stage1Use, StreamAction, StreamContext};
+use crate::ids::StreamId;
 use crate::mem::PhysMem;
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Observer};
 use crate::perm::Request;
@@ -33,6 +34,9 @@ impl ConfigurationFault {
             .map_or(Request::TABLE_READ, |found| found.1)
     }
 }
+
+/// A configuration, and the STE and CD that are legal in it.
+pub(crate) type Configured<'a> = (&'a ConfigurationEntry, &'a StreamContext, &'a Stage1Use);
 
 impl Programmed {
     /// A plain access that has gone this way before, found by where it was found last.
@@ -214,7 +218,7 @@ impl Programmed {
         Ok(entry)
     }
 
-    /// Reads STE and CD.
+    /// Reads STE, unless it is cached, and CD.
     fn fetch<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &self,
         caches: &mut Caches,
@@ -222,8 +226,58 @@ impl Programmed {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Result<ConfigurationEntry, ConfigurationFault> {
+        let ste = self.ste(caches, mem, transaction.stream, observer)?;
         let mut walker = walker(caches, mem, observer, &ConfigurationEntry::default());
-        self.fetch_by(&mut walker, transaction)
+        self.fetch_cd(&mut walker, ste, transaction)
+    }
+
+    /// The STE of a stream: cached, or read and then cached if it could be read, legal or not.
+    fn ste<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+        &self,
+        caches: &mut Caches,
+        mem: &mut M,
+        stream: StreamId,
+        observer: &mut O,
+    ) -> Result<Ste, ConfigurationFault> {
+        if caches.stes.is_off() {
+            return self.read_ste(&mut Self::cold_walker(mem, observer), stream);
+        }
+        let cache = CacheKind::Ste;
+        if let Some(ste) = caches.stes.lookup(stream) {
+            if observer.watches_caches() {
+                let entry = CacheTag::Ste { stream };
+                observer.cache(&CacheEvent::Hit { cache, entry });
+            }
+            return Ok(*ste);
+        }
+        if observer.watches_caches() {
+            observer.cache(&CacheEvent::Miss { cache });
+        }
+        let ste = self.read_ste(&mut Self::cold_walker(mem, observer), stream)?;
+        let evicted = caches.stes.insert(stream, &ste);
+        if observer.watches_caches() {
+            observer.cache(&CacheEvent::Fill {
+                cache,
+                entry: CacheTag::Ste { stream },
+                evicted: evicted.map(|stream| CacheTag::Ste { stream }),
+            });
+        }
+        Ok(ste)
+    }
+
+    fn read_ste<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside>(
+        &self,
+        walker: &mut Walker<'_, M, O, C>,
+        stream: StreamId,
+    ) -> Result<Ste, ConfigurationFault> {
+        match walker.stream(&self.config, &self.regs, stream) {
+            Ok(stream) => Ok(Ok(stream)),
+            Err(Cause::BadSte(illegal)) => Ok(Err(illegal)),
+            Err(cause) => Err(ConfigurationFault {
+                raised: Raised::always(cause),
+                found: None,
+            }),
+        }
     }
 
     /// Reads STE and CD by a walker that has entered no contexts yet.
@@ -232,15 +286,20 @@ impl Programmed {
         walker: &mut Walker<'_, M, O, C>,
         transaction: &Transaction,
     ) -> Result<ConfigurationEntry, ConfigurationFault> {
-        let stream = match walker.stream(&self.config, &self.regs, transaction.stream) {
+        let ste = self.read_ste(walker, transaction.stream)?;
+        self.fetch_cd(walker, ste, transaction)
+    }
+
+    /// Reads what an STE asks for beside itself, by a walker that has entered no contexts yet.
+    fn fetch_cd<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside>(
+        &self,
+        walker: &mut Walker<'_, M, O, C>,
+        ste: Ste,
+        transaction: &Transaction,
+    ) -> Result<ConfigurationEntry, ConfigurationFault> {
+        let stream = match ste {
             Ok(stream) => stream,
-            Err(Cause::BadSte(illegal)) => return Ok(ConfigurationEntry::illegal(illegal)),
-            Err(cause) => {
-                return Err(ConfigurationFault {
-                    raised: Raised::always(cause),
-                    found: None,
-                });
-            }
+            Err(illegal) => return Ok(ConfigurationEntry::illegal(illegal)),
         };
         if stream.action == StreamAction::Abort {
             return Ok(ConfigurationEntry::new(stream, Ok(Stage1Use::Off)));
@@ -268,50 +327,31 @@ impl Programmed {
         &self,
         caches: &mut Caches,
         mem: &mut M,
-        (entry, stream, stage1): (&ConfigurationEntry, &StreamContext, &Stage1Use),
+        configured: Configured<'_>,
         transaction: &Transaction,
         request: Request,
         observer: &mut O,
     ) -> Result<Through, Raised> {
-        let key = match stage1 {
-            Stage1Use::Translates(s1) => {
-                StageKey::new(s1, transaction, request).map(|key| (s1, key))
-            }
-            Stage1Use::Off | Stage1Use::Bypassed => None,
-        };
-        let place = key.and_then(|(_, key)| look_up(caches, entry, key, observer));
-        if let (Some((s1, _)), Some(place)) = (key, place) {
-            let found = *caches.tlb.value(place);
-            let through = match &stream.s2 {
-                Some(s2) if found.stage2.is_none() => found.through_stage2(
-                    &mut walker(caches, mem, observer, entry),
-                    (s1, s2),
-                    stream.overrides.apply(transaction.attributes),
-                    transaction,
-                    request,
-                ),
-                _ => {
-                    let through = found.through(stream, s1, transaction, request);
-                    if matches!(&through, Some(Ok((walked, _))) if walked.kind == request.kind) {
-                        caches.tlb.value_mut(place).granted.note(request);
-                    }
-                    through
-                }
-            };
-            if let Some(through) = through {
-                return through.map(|(walked, path)| Through {
-                    walked,
-                    leaves: Leaves::default(),
-                    path,
-                });
-            }
+        let (entry, stream, stage1) = configured;
+        let key = StageKey::of(stage1, transaction, request);
+        if let Some(key) = key
+            && let Some(through) = recall(
+                caches,
+                mem,
+                (configured, key),
+                transaction,
+                request,
+                observer,
+            )
+        {
+            return through;
         }
         let mut walker = walker(caches, mem, observer, entry);
         let through = self.walk(&mut walker, stream, stage1, transaction, request)?;
         if key.is_none() && through.walked.kind == request.kind {
             note_stage2(caches, entry, transaction, request);
         }
-        if let Some((_, key)) = key {
+        if let Some(key) = key {
             let entry = remember(caches, entry, stream.s2.as_ref(), key.input, &through);
             if let Some(event) = entry.filter(|_| observer.watches_caches()) {
                 observer.cache(&event);
@@ -319,6 +359,46 @@ impl Programmed {
         }
         Ok(through)
     }
+}
+
+/// What the TLB knows of a configured transaction; `None` if it must be walked.
+pub(crate) fn recall<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+    caches: &mut Caches,
+    mem: &mut M,
+    ((entry, stream, stage1), key): (Configured<'_>, StageKey),
+    transaction: &Transaction,
+    request: Request,
+    observer: &mut O,
+) -> Option<Result<Through, Raised>> {
+    let Stage1Use::Translates(s1) = stage1 else {
+        return None;
+    };
+    let place = look_up(caches, entry, key, observer)?;
+    let found = *caches.tlb.value(place);
+    let through = match &stream.s2 {
+        Some(s2) if found.stage2.is_none() => found.through_stage2(
+            &mut walker(caches, mem, observer, entry),
+            (s1, s2),
+            stream.overrides.apply(transaction.attributes),
+            transaction,
+            request,
+        ),
+        _ => {
+            let through = found.through(stream, s1, transaction, request);
+            if matches!(&through, Some(Ok((walked, _))) if walked.kind == request.kind) {
+                caches.tlb.value_mut(place).granted.note(request);
+            }
+            through
+        }
+    };
+    through.map(|through| {
+        through.map(|(walked, path)| Through {
+            walked,
+            stage1_output: Some(found.ipa | found.offset(transaction.address.get())),
+            leaves: Leaves::default(),
+            path,
+        })
+    })
 }
 
 /// A stream without stage 1 got through: the entry it used, or left behind, lets it through again.

@@ -8,7 +8,7 @@ use crate::cache::{
     TlbStructure, VaEntry, entry_log2, stage2_part,
 };
 use crate::fault::Raised;
-use crate::fetch::StreamContext;
+use crate::fetch::{Stage1Use, StreamContext};
 use crate::mem::PhysMem;
 use crate::observe::{CacheEvent, CacheKind, CacheTag, Observer, Purpose};
 use crate::perm::{ACCESS_FLAG, Request};
@@ -22,6 +22,19 @@ pub(crate) struct StageKey {
 }
 
 impl StageKey {
+    /// `None` where stage 1 does not translate, or faults whatever a TLB holds.
+    #[inline(always)]
+    pub(crate) fn of(
+        stage1: &Stage1Use,
+        transaction: &Transaction,
+        request: Request,
+    ) -> Option<Self> {
+        match stage1 {
+            Stage1Use::Translates(s1) => Self::new(s1, transaction, request),
+            Stage1Use::Off | Stage1Use::Bypassed => None,
+        }
+    }
+
     /// EPDx and E0PDx fault whatever the TLB holds (deviations.md D25).
     #[inline(always)]
     pub(crate) fn new(s1: &Stage1, transaction: &Transaction, request: Request) -> Option<Self> {
