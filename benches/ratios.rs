@@ -50,6 +50,13 @@ fn main() {
             translations: 1 << 8,
         }
     };
+    // Names to begin with, as criterion takes them: all if there are none.
+    let names: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    let wanted =
+        |group: &str| names.is_empty() || names.iter().any(|name| group.contains(name.as_str()));
     println!(
         "{:<34} {:>6} {:>10} {:>10} {:>7} {:>6}",
         "", "loads", "floor ns", "ours ns", "ratio", "goal"
@@ -71,6 +78,9 @@ fn main() {
         ),
         ("walk/nested/4k/4x4/cold", Stages::Nested, false, 3.5, 1.6),
     ] {
+        if !wanted(name) {
+            continue;
+        }
         for (regime, machine, goal) in [
             ("hot", Machine::hot(stages), hot_goal),
             ("large", Machine::large(stages), large_goal),
@@ -84,10 +94,15 @@ fn main() {
             );
         }
     }
-    caches::hits(&effort);
-    caches::invalidations(&effort);
-    caches::many(&effort);
-    caches::scaling(&effort);
+    let groups: [(&str, fn(&Effort)); 4] = [
+        ("tlb/hit", caches::hits),
+        ("tlbi", caches::invalidations),
+        ("streams", caches::many),
+        ("threads", caches::scaling),
+    ];
+    for (_, group) in groups.iter().filter(|(name, _)| wanted(name)) {
+        group(&effort);
+    }
 }
 
 fn compare(name: &str, machine: &Machine, configured: bool, goal: f64, effort: &Effort) {

@@ -361,10 +361,11 @@ impl Board {
             privileged: false,
             stu_log2: 12,
         };
-        let answer =
-            self.smmus[at]
-                .smmu_mut()
-                .ats_translate(&mut self.ram.port(), &request, &mut ());
+        let mut memory = self.ram.port();
+        let answer = match &mut self.smmus[at] {
+            Part::Alone(part) => part.ats_translate(&mut memory, &request, &mut ()),
+            Part::Watched(sanitizer) => sanitizer.ats_translate(&mut memory, &request, &mut ()),
+        };
         let TranslationCompletion::Success(translation) = answer else {
             return None;
         };

@@ -95,6 +95,18 @@ impl TranslationRequest {
         transaction
     }
 
+    /// What an endpoint means to do with the answer: to read, and unless it says otherwise, to write.
+    pub(crate) fn accesses(&self) -> impl Iterator<Item = Transaction> {
+        let read = self.transaction();
+        let write = Transaction {
+            kind: AccessKind::Write,
+            ..read
+        };
+        [Some(read), (!self.no_write).then_some(write)]
+            .into_iter()
+            .flatten()
+    }
+
     fn bad_request(&self) -> Event {
         let record = BadAtsTreq {
             dw0: BadAtsTreqDw0::new()

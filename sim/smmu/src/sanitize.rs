@@ -63,10 +63,11 @@ pub use finding::{
 
 use std::collections::VecDeque;
 
+use crate::ats::{TranslationCompletion, TranslationRequest};
 use crate::cache::{CacheConfig, CacheError};
 use crate::cmdq::{CommandStep, Endpoints};
 use crate::command::Command;
-use crate::mem::PhysMem;
+use crate::mem::{DryRun, PhysMem};
 use crate::observe::Observer;
 use crate::regfile::Width;
 use crate::smmu::Smmu;
@@ -176,8 +177,8 @@ impl Sanitizer {
         &self.smmu
     }
 
-    /// The device, for calls that the sanitizer does not watch: ATS and PRI, interrupts, stalled
-    /// transactions. A transaction or command given to it directly is not judged.
+    /// The device, for calls that the sanitizer does not watch: translated transactions, PRI,
+    /// interrupts, stalled transactions. A transaction or command given to it directly is not judged.
     pub fn smmu_mut(&mut self) -> &mut Smmu {
         &mut self.smmu
     }
@@ -229,6 +230,26 @@ impl Sanitizer {
             return outcome;
         }
         self.smmu.settle(mem, transaction, outcome)
+    }
+
+    /// [`Smmu::ats_translate`], judged as the accesses it asks leave for: an endpoint must not be told
+    /// what is no longer so. The completion is the device's.
+    pub fn ats_translate<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        request: &TranslationRequest,
+        observer: &mut O,
+    ) -> TranslationCompletion {
+        let completion = self.smmu.ats_translate(mem, request, observer);
+        if let TranslationCompletion::Success(_) = completion {
+            for access in request.accesses() {
+                self.moment += 1;
+                self.statistics.transactions += 1;
+                // The device has made its updates.
+                self.judge(&mut DryRun::new(mem), &access, &mut ());
+            }
+        }
+        completion
     }
 
     /// [`Smmu::step_command`], judged. A stalled transaction that `CMD_RESUME` retries is not.

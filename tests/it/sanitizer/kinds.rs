@@ -1,6 +1,7 @@
 //! Stale, torn, unsynced and needless: each planted 1,000 times among correct work (IHI 0070 §3.17,
 //! §3.21, §4.4).
 
+use smmu::ats::TranslationCompletion;
 use smmu::config::{Httu, SmmuConfig};
 use smmu::sanitize::{BrokenRule, Exposure, Hints, Kind, Staleness};
 
@@ -190,6 +191,34 @@ fn a_configuration_changed_without_invalidation_is_stale_when_used() {
         scene.machine.assert_silent();
         scene.machine.read(STREAM, scene.page);
         Kind::StaleConfiguration
+    });
+}
+
+/// linux-iommu.md P115: the SMMU is invalidated, with a `CMD_SYNC`, before endpoints are.
+#[test]
+fn an_endpoint_told_of_a_page_that_is_not_invalidated_yet_is_found() {
+    plant(ANY, |scene| {
+        let (space, page) = (scene.space, scene.page);
+        scene.machine.enable_ats(STREAM, &space);
+        let TranslationCompletion::Success(told) = scene.machine.request(STREAM, page) else {
+            panic!("the stream has ATS");
+        };
+        assert!(told.read && told.write);
+        scene.machine.assert_silent();
+        scene.machine.set(&space, page, 0);
+        // Endpoints first: the order that is wrong.
+        scene
+            .machine
+            .command([0x40 | u64::from(STREAM) << 32, page]);
+        scene.machine.sync();
+        scene.machine.assert_silent();
+        let again = scene.machine.request(STREAM, page);
+        if scene.random.one_in(2) {
+            scene.machine.tlbi_page(&space, page);
+            scene.machine.sync();
+        }
+        assert!(matches!(again, TranslationCompletion::Success(_)));
+        Kind::StaleTranslation(Staleness::Unmapped)
     });
 }
 

@@ -2,6 +2,7 @@
 //! Beside the watched device runs one without caches, on memory of its own with the same stores.
 
 use smmu::addr::{Iova, Pa};
+use smmu::ats::{TranslationCompletion, TranslationRequest};
 use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::StreamId;
@@ -216,12 +217,15 @@ impl Machine {
 
     /// Makes `stream` use `space`, by the book: the STE is invalid while anything changes.
     pub(super) fn attach(&mut self, stream: u32, space: &Space) {
+        self.attach_by(stream, space, ste_words(stream, space));
+    }
+
+    fn attach_by(&mut self, stream: u32, space: &Space, ste: Words) {
         self.detach(stream);
         if space.stages != Stages::Two {
             let cd = cd_words(space);
             self.store(cd_address(stream), cd);
         }
-        let ste = ste_words(stream, space);
         let at = ste_address(stream);
         for index in 1..8 {
             self.write(at + 8 * index as u64, ste.0[index]);
@@ -331,6 +335,28 @@ impl Machine {
 
     pub(super) fn write_access(&mut self, stream: u32, address: u64) -> [Outcome; 2] {
         self.access(stream, AccessKind::Write, address)
+    }
+
+    /// Lets a stream use ATS, as it should be done.
+    pub(super) fn enable_ats(&mut self, stream: u32, space: &Space) {
+        let mut ste = ste_words(stream, space);
+        ste.set(93, 92, 1);
+        self.attach_by(stream, space, ste);
+    }
+
+    /// An endpoint asks for a translation, to read and to write by it.
+    pub(super) fn request(&mut self, stream: u32, address: u64) -> TranslationCompletion {
+        let request = TranslationRequest {
+            stream: StreamId::new(stream),
+            substream: None,
+            address: Iova::new(address),
+            no_write: false,
+            execute: false,
+            privileged: false,
+            stu_log2: 12,
+        };
+        self.sanitizer
+            .ats_translate(&mut self.ram.port(), &request, &mut ())
     }
 
     /// What memory says, on the watched device's own memory.
