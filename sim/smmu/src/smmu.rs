@@ -96,7 +96,9 @@ impl Smmu {
 
     /// Translates one transaction; `observer` sees every access to `mem`. An event goes into the
     /// event queue, and a transaction that stalls is kept until software resolves it.
-    #[inline]
+    // A hit is some thirty instructions; passing a transaction and its outcome through memory would
+    // take as long again.
+    #[inline(always)]
     pub fn translate<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &mut self,
         mem: &mut M,

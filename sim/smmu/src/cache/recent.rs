@@ -23,8 +23,9 @@ pub(crate) enum Held {
     ByIpa,
 }
 
-/// A hit: whose, where it was found, and what it gave.
+/// A hit: whose, where it was found, and what it gave. One line of the host's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     page: u64,
     who: u64,

@@ -76,9 +76,17 @@ enum Store {
 
 /// Up to 1 GiB of consecutive words, and a bit for each page that has been written.
 struct Window {
-    words: Box<[AtomicU64]>,
+    /// With some to spare, so that simulated cache lines, and in large windows simulated pages, are
+    /// the host's own: a structure that straddles two of them costs two misses.
+    room: Box<[AtomicU64]>,
+    /// Where in `room` the window starts.
+    start: usize,
+    length: usize,
     touched: Box<[AtomicU64]>,
 }
+
+/// Bytes of a cache line, simulated and host's.
+const LINE_BYTES: u64 = 64;
 
 /// Radix tree over the 40-bit page number, 6 bits a level.
 type Node = Box<[OnceLock<Entry>]>;
@@ -102,15 +110,28 @@ impl Window {
     fn new(bytes: u64) -> Self {
         let pages = bytes >> PAGE_LOG2;
         let length = |n: u64| usize::try_from(n).expect("a window fits the host's address space");
+        let alignment = if bytes > PAGE_BYTES {
+            PAGE_BYTES
+        } else {
+            LINE_BYTES
+        };
+        let spare = length(alignment >> 3) - 1;
+        let room = zeroed(length(bytes >> 3) + spare);
         Self {
-            words: zeroed(length(bytes >> 3)),
+            start: (room.as_ptr().addr() >> 3).wrapping_neg() & spare,
+            length: length(bytes >> 3),
+            room,
             touched: zeroed(length(pages.div_ceil(64))),
         }
     }
 
+    fn words(&self) -> &[AtomicU64] {
+        &self.room[self.start..][..self.length]
+    }
+
     /// Byte offsets of the pages that have been written, ascending.
     fn touched_pages(&self) -> impl Iterator<Item = (u64, &[AtomicU64])> {
-        self.words
+        self.words()
             .chunks(PAGE_WORDS)
             .enumerate()
             .filter_map(|(page, words)| {
@@ -243,7 +264,7 @@ fn for_each_leaf(node: &Node, prefix: u64, visit: &mut impl FnMut(Pa, &[AtomicU6
         let number = prefix << NODE_LOG2 | i as u64;
         match slot.get() {
             Some(Entry::Node(next)) => for_each_leaf(next, number, visit),
-            Some(Entry::Page(page)) => visit(Pa::new(number << PAGE_LOG2), &page.words),
+            Some(Entry::Page(page)) => visit(Pa::new(number << PAGE_LOG2), page.words()),
             None => {}
         }
     }
@@ -400,7 +421,7 @@ impl<'a> RamPort<'a> {
 
     fn use_window(&mut self, (base, window): (u64, &'a Window)) {
         self.base = base;
-        self.words = &window.words;
+        self.words = window.words();
         self.touched = &window.touched;
     }
 
