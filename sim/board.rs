@@ -431,6 +431,16 @@ impl Platform for Board {
         let _outside = self.ram.port().write64(pa, value, CLASS);
     }
 
+    fn fill(&mut self, pa: Pa, value: u64) -> u64 {
+        let mut port = self.ram.port();
+        let old = port.read64(pa, CLASS).unwrap_or(u64::MAX);
+        if old == 0 {
+            let _outside = port.write64(pa, value, CLASS);
+            self.note_deed(Deed::Store { pa, value });
+        }
+        old
+    }
+
     fn read_words(&self, pa: Pa, words: &mut [u64]) {
         let mut port = self.ram.port();
         for (offset, word) in (0..).step_by(8).zip(words) {

@@ -36,7 +36,7 @@ impl<P: Platform> Driver<P> {
         device: DeviceId,
     ) -> Result<(), Errno> {
         let smmu = self.masters[&device].smmu();
-        let fresh = self.domains[&domain].live.is_none();
+        let fresh = self.domains[domain].live.is_none();
         if fresh {
             let ssid_bits = self.masters[&device].ssid_bits;
             self.finalise(domain, smmu, ssid_bits)?;
@@ -46,7 +46,7 @@ impl<P: Platform> Driver<P> {
         if attached.is_err()
             && fresh
             && self.platform.control().semantics.series.is_some()
-            && let Some(live) = self.domains.get_mut(&domain).and_then(|d| d.live.take())
+            && let Some(live) = self.domains.get_mut(domain).and_then(|d| d.live.take())
         {
             self.unfinalise(live, crate::domain::KeepVmid::No);
         }
@@ -98,7 +98,7 @@ impl<P: Platform> Driver<P> {
 
     /// Whether a domain's devices get translations.
     fn translates(&self, domain: DomainId) -> bool {
-        self.domains[&domain]
+        self.domains[domain]
             .live
             .as_ref()
             .is_some_and(|live| live.translation != Translation::Bypass)
@@ -106,7 +106,7 @@ impl<P: Platform> Driver<P> {
 
     fn is_stage2(&self, domain: DomainId) -> bool {
         matches!(
-            self.domains[&domain].live,
+            self.domains[domain].live,
             Some(Live {
                 translation: Translation::Stage2(_),
                 ..
@@ -119,7 +119,7 @@ impl<P: Platform> Driver<P> {
         let master = &self.masters[&device];
         let supported = self.instances[master.smmu().index()].features.ats
             && master.firmware.ats == Support::Yes;
-        if supported && self.translates(domain) && !self.domains[&domain].guest.abort {
+        if supported && self.translates(domain) && !self.domains[domain].guest.abort {
             Ats::On
         } else {
             Ats::Off
@@ -135,7 +135,7 @@ impl<P: Platform> Driver<P> {
             Ats::Off => Eats::Abort,
         };
         let stalls = self.masters[&device].stalls;
-        let record = &self.domains[&domain];
+        let record = &self.domains[domain];
         let (kind, guest, nesting) = (record.kind, record.guest, record.nesting);
         let translation = record.live.as_ref().map(|live| live.translation.clone());
         Ok(match translation {
@@ -278,7 +278,7 @@ impl<P: Platform> Driver<P> {
 
     /// A domain invalidates for a device from now on, and so does the one whose stage 2 it uses.
     pub(crate) fn enter(&mut self, domain: DomainId, device: DeviceId) {
-        for domain in [Some(domain), self.domains[&domain].parent] {
+        for domain in [Some(domain), self.domains[domain].parent] {
             if let Some(live) = domain.and_then(|domain| self.live_mut(domain)) {
                 live.tags.devices.insert(0, device);
             }
@@ -288,7 +288,7 @@ impl<P: Platform> Driver<P> {
     /// The old domain stops invalidating for a device; the last one to leave has the domain's tag
     /// flushed in 7.2 (`arm_smmu_remove_master_domain`).
     fn leave(&mut self, domain: DomainId, device: DeviceId) {
-        let parent = self.domains.get(&domain).and_then(|domain| domain.parent);
+        let parent = self.domains.get(domain).and_then(|domain| domain.parent);
         if let Some(parent) = parent {
             self.leave(parent, device);
         }
@@ -332,7 +332,7 @@ impl<P: Platform> Driver<P> {
 
     /// A tag of a live domain, for tests and reports.
     pub fn tag(&self, domain: DomainId) -> Option<Tag> {
-        self.domains.get(&domain)?.live.as_ref()?.tags.tag
+        self.domains.get(domain)?.live.as_ref()?.tags.tag
     }
 }
 

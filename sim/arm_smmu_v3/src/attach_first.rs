@@ -22,13 +22,13 @@ impl<P: Platform> Driver<P> {
     ) -> Result<(), Errno> {
         self.detach_first(device)?;
         let smmu = self.masters[&device].smmu();
-        if self.domains[&domain].live.is_none() {
+        if self.domains[domain].live.is_none() {
             let ssid_bits = self.masters[&device].ssid_bits;
             self.finalise(domain, smmu, ssid_bits)?;
         }
         self.check_fit(domain, device)?;
         let bypass = matches!(
-            self.domains[&domain].live,
+            self.domains[domain].live,
             Some(Live {
                 translation: Translation::Bypass,
                 ..
@@ -61,7 +61,7 @@ impl<P: Platform> Driver<P> {
     fn atc_inv_domain(&mut self, domain: DomainId) {
         let tags = self
             .domains
-            .get(&domain)
+            .get(domain)
             .and_then(|domain| domain.live.as_ref())
             .map(|live| live.tags.clone());
         if let Some(tags) = tags {
@@ -82,7 +82,7 @@ impl<P: Platform> Driver<P> {
             self.set_pci_ats(device, AtsState::Disabled);
             self.atc_inv_master(device);
         }
-        for domain in [Some(domain), self.domains[&domain].parent] {
+        for domain in [Some(domain), self.domains[domain].parent] {
             if let Some(live) = domain.and_then(|domain| self.live_mut(domain)) {
                 live.tags.devices.retain(|other| *other != device);
             }
@@ -111,7 +111,7 @@ impl<P: Platform> Driver<P> {
         }
         if wanted.stage2.is_some()
             && let Some(domain) = self.masters[&device].domain
-            && let Some(domain) = self.domains.get_mut(&domain)
+            && let Some(domain) = self.domains.get_mut(domain)
         {
             domain.stage2_set = true;
         }
@@ -130,7 +130,7 @@ impl<P: Platform> Driver<P> {
             ats: master.ats,
             stalls: master.stalls,
         };
-        let Some(domain) = master.domain.and_then(|domain| self.domains.get(&domain)) else {
+        let Some(domain) = master.domain.and_then(|domain| self.domains.get(domain)) else {
             return wanted;
         };
         wanted.nesting = domain.nesting;
@@ -157,7 +157,7 @@ impl<P: Platform> Driver<P> {
     /// The domain's SMMU is another, or EINVAL.
     pub(crate) fn check_fit(&self, domain: DomainId, device: DeviceId) -> Result<(), Errno> {
         let master = &self.masters[&device];
-        let record = &self.domains[&domain];
+        let record = &self.domains[domain];
         let Some(live) = &record.live else {
             return Ok(());
         };

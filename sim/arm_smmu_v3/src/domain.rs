@@ -131,7 +131,7 @@ impl<P: Platform> Driver<P> {
         smmu: crate::SmmuId,
         ssid_bits: u32,
     ) -> Result<(), Errno> {
-        let record = &self.domains[&domain];
+        let record = &self.domains[domain];
         let instance = &self.instances[smmu.index()];
         let plan = plan(record, instance, self.platform.control())?;
         let nests = record.nesting == Nesting::Requested;
@@ -181,7 +181,7 @@ impl<P: Platform> Driver<P> {
                 }
             }
         };
-        if let Some(record) = self.domains.get_mut(&domain) {
+        if let Some(record) = self.domains.get_mut(domain) {
             record.live = Some(live);
         }
         Ok(())

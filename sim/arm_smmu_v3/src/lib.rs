@@ -52,7 +52,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use iommu_core::semantics::{AttachOrder, DriverRules};
-use iommu_core::{Control, DeviceId, DomainId, Errno};
+use iommu_core::{Control, DeviceId, DomainId, Errno, IdMap};
 use smmu::addr::Pa;
 use smmu::ids::StreamId;
 
@@ -78,7 +78,7 @@ pub struct Driver<P> {
     params: Params,
     instances: Vec<Instance>,
     masters: BTreeMap<DeviceId, Master>,
-    domains: BTreeMap<DomainId, Domain>,
+    domains: IdMap<DomainId, Domain>,
     /// ASIDs are given out over all SMMUs.
     asids: IdSet,
     /// Stalled transactions somebody was told about.
@@ -97,7 +97,7 @@ impl<P: Platform> Driver<P> {
             params,
             instances: Vec::new(),
             masters: BTreeMap::new(),
-            domains: BTreeMap::new(),
+            domains: IdMap::default(),
             asids: IdSet::default(),
             stalled: Vec::new(),
             printed: Vec::new(),
@@ -151,7 +151,7 @@ impl<P: Platform> Driver<P> {
     /// Bytes of a domain's page tables.
     pub fn table_bytes(&self, domain: DomainId) -> u64 {
         self.domains
-            .get(&domain)
+            .get(domain)
             .and_then(|domain| domain.live.as_ref()?.tables.as_ref())
             .map_or(0, pgtable::PageTables::table_bytes)
     }
@@ -159,7 +159,7 @@ impl<P: Platform> Driver<P> {
     /// Devices attached to a domain, newest first.
     pub fn attached(&self, domain: DomainId) -> &[DeviceId] {
         self.domains
-            .get(&domain)
+            .get(domain)
             .and_then(|domain| domain.live.as_ref())
             .map_or(&[], |live| &live.tags.devices)
     }
@@ -179,7 +179,7 @@ impl<P: Platform> Driver<P> {
     }
 
     fn live_mut(&mut self, domain: DomainId) -> Option<&mut Live> {
-        self.domains.get_mut(&domain)?.live.as_mut()
+        self.domains.get_mut(domain)?.live.as_mut()
     }
 
     /// What invalidating needs, for a domain with these tags.

@@ -347,6 +347,11 @@ impl<P: Platform> TableContext for Maintenance<'_, P> {
         self.platform.store(pa, value);
     }
 
+    #[inline]
+    fn fill(&mut self, pa: Pa, value: u64) -> u64 {
+        self.platform.fill(pa, value)
+    }
+
     fn alloc(&mut self, bytes: u64) -> Option<Pa> {
         self.platform
             .control_mut()

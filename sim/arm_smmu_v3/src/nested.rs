@@ -51,7 +51,7 @@ enum GuestScope {
 impl<P: Platform> Driver<P> {
     /// The VMID and tags of a finalised nested domain.
     fn nested(&self, domain: DomainId) -> Result<(Vmid, Tags), Errno> {
-        let record = self.domains.get(&domain).ok_or(Errno::EINVAL)?;
+        let record = self.domains.get(domain).ok_or(Errno::EINVAL)?;
         let stage2 = record.nested_stage2().ok_or(Errno::EINVAL)?;
         let live = record.live.as_ref().ok_or(Errno::EINVAL)?;
         Ok((stage2.vmid, live.tags.clone()))
@@ -71,7 +71,7 @@ impl<P: Platform> Driver<P> {
             return Err(Errno::EINVAL);
         }
         let (vmid, tags) = self.nested(domain)?;
-        let before = self.domains[&domain].guest;
+        let before = self.domains[domain].guest;
         let after = match config.config {
             PasidConfig::ABORT => GuestStage1 {
                 table: None,
@@ -147,7 +147,7 @@ impl<P: Platform> Driver<P> {
         tags: &Tags,
         after: GuestStage1,
     ) -> Result<(), Errno> {
-        if let Some(record) = self.domains.get_mut(&domain) {
+        if let Some(record) = self.domains.get_mut(domain) {
             record.guest = after;
         }
         for &device in &tags.devices {
@@ -166,7 +166,7 @@ impl<P: Platform> Driver<P> {
     }
 
     fn install_nested_ste(&mut self, domain: DomainId, device: DeviceId) {
-        let record = &self.domains[&domain];
+        let record = &self.domains[domain];
         let Some(stage2) = record.nested_stage2() else {
             return;
         };
@@ -197,7 +197,7 @@ impl<P: Platform> Driver<P> {
             return Err(Errno::ENODEV);
         };
         let (vmid, tags) = self.nested(domain)?;
-        debug_assert!(self.domains[&domain].nesting == Nesting::Requested);
+        debug_assert!(self.domains[domain].nesting == Nesting::Requested);
         match io {
             SeriesIo::V12 | SeriesIo::V13 => self.invalidate_12(vmid, &tags, info),
             SeriesIo::V14 | SeriesIo::V15 | SeriesIo::V16 => {

@@ -101,7 +101,7 @@ impl<P: Platform> Driver<P> {
         self.domains.insert(domain, record);
         let finalised = self.finalise(domain, smmu, ssid_bits);
         if finalised.is_err() {
-            self.domains.remove(&domain);
+            self.domains.remove(domain);
         }
         finalised
     }
@@ -109,7 +109,7 @@ impl<P: Platform> Driver<P> {
     /// The tables of a domain that has been attached.
     #[inline]
     fn page_tables(&self, domain: DomainId) -> Option<&pgtable::PageTables> {
-        self.domains.get(&domain)?.live.as_ref()?.tables.as_ref()
+        self.domains.get(domain)?.live.as_ref()?.tables.as_ref()
     }
 
     /// Tables and what invalidating them needs, borrowed apart.
@@ -119,7 +119,7 @@ impl<P: Platform> Driver<P> {
         domain: DomainId,
     ) -> Option<(&mut pgtable::PageTables, Maintenance<'_, P>, Queued)> {
         let rules = self.rules();
-        let record = self.domains.get_mut(&domain)?;
+        let record = self.domains.get_mut(domain)?;
         let queued = if record.kind == DomainKind::DmaFq {
             Queued::Yes
         } else {
@@ -227,7 +227,7 @@ impl<P: Platform> IommuOps for Driver<P> {
 
     fn domain_alloc_nested(&mut self, domain: DomainId, parent: DomainId) -> Result<(), Errno> {
         control(&mut self.platform).step("driver:domain_alloc", Errno::ENOMEM)?;
-        let above = self.domains.get(&parent).ok_or(Errno::EINVAL)?;
+        let above = self.domains.get(parent).ok_or(Errno::EINVAL)?;
         let stage2 = above.nested_stage2().ok_or(Errno::EINVAL)?;
         let live = above.live.as_ref().ok_or(Errno::EINVAL)?;
         let mut tags = live.tags.clone();
@@ -245,7 +245,7 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn domain_free(&mut self, domain: DomainId) {
-        let Some(record) = self.domains.remove(&domain) else {
+        let Some(record) = self.domains.remove(domain) else {
             return;
         };
         let leak = self.has(Defect::VmidLeaks)
@@ -274,7 +274,7 @@ impl<P: Platform> IommuOps for Driver<P> {
         if !self.masters.contains_key(&device) {
             return Err(NO_FWSPEC);
         }
-        if !self.domains.contains_key(&domain) {
+        if !self.domains.contains(domain) {
             return Err(Errno::EINVAL);
         }
         let attached = if self.old_style() {
@@ -359,7 +359,7 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn leaf(&self, domain: DomainId, iova: Iova) -> Option<(Paddr, u64)> {
-        if self.domains.get(&domain)?.kind == DomainKind::Identity {
+        if self.domains.get(domain)?.kind == DomainKind::Identity {
             return Some((Paddr(iova.get()), u64::MAX - iova.get()));
         }
         let tables = self.page_tables(domain)?;
@@ -428,7 +428,7 @@ impl<P: Platform> IommuOps for Driver<P> {
 
     fn enable_nesting(&mut self, domain: DomainId) -> Result<(), Errno> {
         let gone = self.rules().invalidation == Invalidation::Array;
-        let record = self.domains.get_mut(&domain).ok_or(Errno::EINVAL)?;
+        let record = self.domains.get_mut(domain).ok_or(Errno::EINVAL)?;
         if gone || record.kind != DomainKind::Unmanaged {
             return Err(Errno::EINVAL);
         }
@@ -440,7 +440,7 @@ impl<P: Platform> IommuOps for Driver<P> {
     }
 
     fn is_nesting(&self, domain: DomainId) -> Result<bool, Errno> {
-        let record = self.domains.get(&domain).ok_or(Errno::ENODEV)?;
+        let record = self.domains.get(domain).ok_or(Errno::ENODEV)?;
         if record.kind != DomainKind::Unmanaged {
             return Err(Errno::ENODEV);
         }

@@ -25,6 +25,8 @@ pub trait TableContext {
     fn load(&mut self, pa: Pa) -> u64;
     /// Stores one entry.
     fn store(&mut self, pa: Pa, value: u64);
+    /// Stores an entry where there is none; what was there.
+    fn fill(&mut self, pa: Pa, value: u64) -> u64;
     /// Allocates a zeroed table, aligned to its size; `None` if memory is out.
     fn alloc(&mut self, bytes: u64) -> Option<Pa>;
     /// Frees what [`Self::alloc`] gave.

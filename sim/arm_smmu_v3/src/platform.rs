@@ -68,6 +68,15 @@ pub trait Platform: Clone + PartialEq + fmt::Debug {
     /// Stores a 64-bit word.
     fn store(&mut self, pa: Pa, value: u64);
 
+    /// Stores a 64-bit word where there is zero; what was there.
+    fn fill(&mut self, pa: Pa, value: u64) -> u64 {
+        let old = self.load(pa);
+        if old == 0 {
+            self.store(pa, value);
+        }
+        old
+    }
+
     /// Reads consecutive 64-bit words.
     fn read_words(&self, pa: Pa, words: &mut [u64]) {
         for (offset, word) in (0..).step_by(8).zip(words) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::device::{Device, DeviceConfig, Domain, Group, Grouping, Owner};
+use crate::id_map::IdMap;
 use crate::ops::{DomainKind, ResvRegion};
 use crate::resv::insert_resv_region;
 use crate::semantics::{DomainAlloc, Ownership};
@@ -24,7 +25,7 @@ pub struct IommuCore<O: IommuOps> {
     pub(crate) config: CoreConfig,
     pub(crate) devices: BTreeMap<DeviceId, Device>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
-    pub(crate) domains: BTreeMap<DomainId, Domain>,
+    pub(crate) domains: IdMap<DomainId, Domain>,
     ids: IdSource,
 }
 
@@ -36,7 +37,7 @@ impl<O: IommuOps> IommuCore<O> {
             config,
             devices: BTreeMap::new(),
             groups: BTreeMap::new(),
-            domains: BTreeMap::new(),
+            domains: IdMap::default(),
             ids: IdSource::default(),
         }
     }
@@ -78,7 +79,7 @@ impl<O: IommuOps> IommuCore<O> {
 
     /// Domains in existence, default and blocking ones included.
     pub fn domains(&self) -> impl Iterator<Item = (DomainId, DomainKind)> {
-        self.domains.iter().map(|(id, domain)| (*id, domain.kind))
+        self.domains.iter().map(|(id, domain)| (id, domain.kind))
     }
 
     pub(crate) fn step(&mut self, name: &'static str, natural: Errno) -> Result<(), Errno> {
@@ -224,7 +225,7 @@ impl<O: IommuOps> IommuCore<O> {
     pub fn domain_free(&mut self, domain: DomainId) {
         self.put_msi_cookie(domain);
         self.ops.domain_free(domain);
-        self.domains.remove(&domain);
+        self.domains.remove(domain);
         self.note("iommu:domain_free", None, Some(domain), Ok(()));
     }
 

@@ -190,7 +190,7 @@ impl<O: IommuOps> IommuCore<O> {
     /// # Errors
     /// EINVAL: not an unmanaged domain. EEXIST: it has some. ENOMEM.
     pub fn get_msi_cookie(&mut self, domain: DomainId, base: Iova) -> Result<(), Errno> {
-        let entry = self.domains.get(&domain).ok_or(Errno::EINVAL)?;
+        let entry = self.domains.get(domain).ok_or(Errno::EINVAL)?;
         if entry.kind != DomainKind::Unmanaged {
             return Err(Errno::EINVAL);
         }
@@ -220,18 +220,18 @@ impl<O: IommuOps> IommuCore<O> {
     }
 
     fn domain_mut(&mut self, domain: DomainId) -> Result<&mut crate::device::Domain, Errno> {
-        self.domains.get_mut(&domain).ok_or(Errno::EINVAL)
+        self.domains.get_mut(domain).ok_or(Errno::EINVAL)
     }
 
     /// The MSI cookie of `domain`.
     pub fn msi_cookie(&self, domain: DomainId) -> Option<&MsiCookie> {
-        self.domains.get(&domain)?.cookie.as_ref()
+        self.domains.get(domain)?.cookie.as_ref()
     }
 
     pub(crate) fn put_msi_cookie(&mut self, domain: DomainId) {
         let cookie = self
             .domains
-            .get_mut(&domain)
+            .get_mut(domain)
             .and_then(|domain| domain.cookie.take());
         if let Some(MsiCookie::Nested { bindings }) = cookie {
             for binding in bindings.iter().filter(|b| b.doorbell.is_some()) {
@@ -298,7 +298,7 @@ impl<O: IommuOps> IommuCore<O> {
     pub fn unbind_guest_msi(&mut self, domain: DomainId, giova: Iova) {
         let Some(MsiCookie::Nested { bindings }) = self
             .domains
-            .get_mut(&domain)
+            .get_mut(domain)
             .and_then(|domain| domain.cookie.as_mut())
         else {
             return;

@@ -325,8 +325,10 @@ impl Process {
         mode: &PinMode,
     ) -> Result<PinRun, Errno> {
         let page_size = mode.page_size;
+        // A power of two: a run may be a page, and there may be millions.
+        let page_log2 = page_size.trailing_zeros();
         let (start, region) = self.region_at(address, page_size).ok_or(Errno::EFAULT)?;
-        let first = region.offset + (address - start) / page_size;
+        let first = region.offset + ((address - start) >> page_log2);
         let here = (region.offset + region.pages - first).min(pages);
         let (frame, reserved) = Self::pinnable(region, first, mode).ok_or(Errno::EFAULT)?;
         let whole = region.missing.is_empty() && region.placement == Placement::Contiguous;
@@ -350,7 +352,7 @@ impl Process {
             } else {
                 self.region_at(next, page_size)
                     .and_then(|(start, region)| {
-                        let index = region.offset + (next - start) / page_size;
+                        let index = region.offset + ((next - start) >> page_log2);
                         Self::pinnable(region, index, mode)
                     })
                     .is_none()

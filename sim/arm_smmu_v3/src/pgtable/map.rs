@@ -156,11 +156,12 @@ impl PageTables {
         let at = self.format.entry(table, iova, level);
         let bits = self.format.leaf_bits(prot, level);
         if count == 1 {
-            let old = context.load(at);
+            let leaf = bits | Format::address_bits(paddr);
+            let old = context.fill(at, leaf);
             if old != 0 {
                 self.make_way(context, iova, (at, level), old)?;
+                context.store(at, leaf);
             }
-            context.store(at, bits | Format::address_bits(paddr));
             return Ok(());
         }
         let step = 1 << self.format.span_log2(level);

@@ -122,10 +122,11 @@ impl Type1 {
         size: u64,
     ) -> Result<(), Errno> {
         let page_size = ctx.host.page_size();
+        let page_log2 = page_size.trailing_zeros();
         while dma.size < size {
             let at = iova + dma.size;
-            let (paddr, pages) =
-                dma.pin_pages(ctx, iova, dma.size, (size - dma.size) / page_size)?;
+            let left = (size - dma.size) >> page_log2;
+            let (paddr, pages) = dma.pin_pages(ctx, iova, dma.size, left)?;
             let length = pages * page_size;
             if let Err(errno) = self.map_run(ctx, at, paddr, length, dma.prot) {
                 dma.unpin_pages(ctx, at, paddr, pages);
@@ -289,8 +290,8 @@ impl Dma {
             .locked_pages
             .checked_add_signed(pages)
             .expect("no more is given back than was charged");
-        let limit = owner.memlock_bytes / page_size;
-        if pages > 0 && self.lock_cap == LockCap::Limited && locked > limit {
+        let is_beyond = || locked.saturating_mul(page_size) > owner.memlock_bytes;
+        if pages > 0 && self.lock_cap == LockCap::Limited && is_beyond() {
             return Err(Errno::ENOMEM);
         }
         owner.locked_pages = locked;

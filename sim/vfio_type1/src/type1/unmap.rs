@@ -318,9 +318,9 @@ fn sync_unpin<O: IommuOps>(
         return 0;
     }
     ctx.core.iotlb_sync(domain, gather);
-    let page_size = ctx.host.page_size();
+    let page_log2 = ctx.host.page_size().trailing_zeros();
     removed
         .drain(..)
-        .map(|(paddr, length)| Dma::unpin_run(ctx, paddr, length / page_size))
+        .map(|(paddr, length)| Dma::unpin_run(ctx, paddr, length >> page_log2))
         .sum()
 }
