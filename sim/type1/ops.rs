@@ -219,9 +219,7 @@ impl<B: Hardware> Player<B> {
         let pid = self.pid();
         let process = self.vfio.host().process(pid);
         let (locked, pinned) = (process.locked_pages(), process.pinned_pages());
-        Answer::of(Ok(0)).output(format!(
-            "\"VmLck_pages\":{locked},\"VmPin_pages\":{pinned}"
-        ))
+        Answer::of(Ok(0)).output(format!("\"VmLck_pages\":{locked},\"VmPin_pages\":{pinned}"))
     }
 
     fn op_dropcap(&mut self, words: &Words<'_>) -> Answer {

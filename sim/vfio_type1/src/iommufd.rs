@@ -164,7 +164,11 @@ impl<O: IommuOps> Vfio<O> {
         id: IommufdId,
         device: DeviceId,
     ) -> Result<(), Errno> {
-        if self.devices.get(&device).is_some_and(|entry| entry.open > 0) {
+        if self
+            .devices
+            .get(&device)
+            .is_some_and(|entry| entry.open > 0)
+        {
             return self.open_device(pid, device);
         }
         let group = self.core.device(device).ok_or(Errno::ENODEV)?.group;
@@ -192,7 +196,10 @@ impl<O: IommuOps> Vfio<O> {
     /// The last file of a device is closed: it is detached and unbound
     /// (`vfio_iommufd_physical_unbind()`).
     pub(crate) fn leave_iommufd(&mut self, device: DeviceId) {
-        let bound = self.devices.get_mut(&device).map(|entry| entry.iommufd.take());
+        let bound = self
+            .devices
+            .get_mut(&device)
+            .map(|entry| entry.iommufd.take());
         let Some(id) = bound.flatten() else {
             return;
         };

@@ -53,9 +53,7 @@ pub use device::Binding;
 pub use fault_region::{ENTRIES, ENTRY_BYTES, FaultRegion};
 pub use group::VfioGroup;
 pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, UnsafeInterrupts};
-pub use iommufd::{
-    Accounting, Area, Hwpt, IoPageTable, Ioas, Iommufd, IommufdId, LargePages,
-};
+pub use iommufd::{Accounting, Area, Hwpt, IoPageTable, Ioas, Iommufd, IommufdId, LargePages};
 pub use process::{
     Access, Capability, Life, Pid, Placement, Population, Process, Region, RegionConfig, Sharing,
 };

@@ -96,9 +96,7 @@ impl Area {
             let step = self
                 .pin_batch(ctx, done, &mut batch)
                 .map_err(|errno| (errno, 0))
-                .and_then(|()| {
-                    self.map_batch_everywhere(ctx, iova, done, domains, &batch, large)
-                });
+                .and_then(|()| self.map_batch_everywhere(ctx, iova, done, domains, &batch, large));
             if let Err((errno, ahead)) = step {
                 // Domains before the failing one have this batch already. No page is unpinned
                 // while a table leads to it.
@@ -168,11 +166,7 @@ impl Area {
 
     /// Pins the next run of pages, `done` bytes into the area: where the bytes are and how many
     /// (`pfn_reader_user_pin()`).
-    fn pin_run<O: IommuOps>(
-        &self,
-        ctx: &mut Ctx<'_, O>,
-        done: u64,
-    ) -> Result<(Paddr, u64), Errno> {
+    fn pin_run<O: IommuOps>(&self, ctx: &mut Ctx<'_, O>, done: u64) -> Result<(Paddr, u64), Errno> {
         ctx.step("iommufd:pin_pages", Errno::EFAULT)?;
         let page_size = ctx.host.page_size();
         let mode = PinMode {

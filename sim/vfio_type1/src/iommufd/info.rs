@@ -9,8 +9,10 @@ use crate::type1::Ctx;
 
 /// Bytes of the structure without its capabilities.
 const SIZE: u64 = size_of::<abi::Type1Info>() as u64;
-/// Bytes of the capability that tells how many more mappings there may be, padding included.
-const AVAIL_SIZE: u64 = 16;
+/// Bytes of the capability that tells how many more mappings there may be.
+const AVAIL: u64 = 12;
+/// The same with its padding.
+const AVAIL_PADDED: u64 = 16;
 /// Bytes of the capability that lists ranges, without the ranges.
 const RANGES_HEAD: u64 = 16;
 /// Bytes of a range.
@@ -40,15 +42,19 @@ impl Iommufd {
         out.flags = info::PGSIZES | info::CAPS;
         out.iova_pgsizes = ioas.page_sizes(ctx);
         let ranges = ioas.table.ranges();
-        let ranges_at = SIZE + AVAIL_SIZE;
+        let ranges_at = SIZE + AVAIL_PADDED;
         let total = ranges_at + RANGES_HEAD + RANGE * ranges.len() as u64;
-        if room >= ranges_at {
+        if room >= SIZE + AVAIL {
             let head = abi::CapHeader {
                 id: info::CAP_DMA_AVAIL,
                 version: 1,
                 next: 0,
             };
-            ctx.copy_out(user, arg.add(SIZE), &[head.as_bytes(), &u32::MAX.to_le_bytes()].concat())?;
+            ctx.copy_out(
+                user,
+                arg.add(SIZE),
+                &[head.as_bytes(), &u32::MAX.to_le_bytes()].concat(),
+            )?;
         }
         for (index, (first, last)) in (0..).zip(&ranges) {
             let at = ranges_at + RANGES_HEAD + RANGE * index;
@@ -63,7 +69,11 @@ impl Iommufd {
                 next: 0,
             };
             let count = (ranges.len() as u64).to_le_bytes();
-            ctx.copy_out(user, arg.add(ranges_at), &[head.as_bytes(), &count].concat())?;
+            ctx.copy_out(
+                user,
+                arg.add(ranges_at),
+                &[head.as_bytes(), &count].concat(),
+            )?;
         }
         // The first capability leads to the second as soon as that would begin within the buffer.
         if room >= ranges_at {

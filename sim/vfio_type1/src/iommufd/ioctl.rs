@@ -102,7 +102,10 @@ impl Iommufd {
             return Err(Errno::EINVAL);
         }
         let mut prot = Prot::NONE;
-        for (flag, right) in [(map_flags::READ, Prot::READ), (map_flags::WRITE, Prot::WRITE)] {
+        for (flag, right) in [
+            (map_flags::READ, Prot::READ),
+            (map_flags::WRITE, Prot::WRITE),
+        ] {
             if map.flags & flag != 0 {
                 prot = prot | right;
             }
