@@ -1,7 +1,7 @@
 //! Devices: bound to the file, attached to a domain that suits them, and away again
 //! (`drivers/iommu/iommufd/device.c`, `hw_pagetable.c`).
 
-use iommu_core::ops::DomainKind;
+use iommu_core::ops::{Capability, DomainKind};
 use iommu_core::{DeviceId, DomainId, Errno, GroupId, IommuOps};
 
 use super::{Ioas, Iommufd};
@@ -99,7 +99,9 @@ impl Iommufd {
     ) -> Result<(), Errno> {
         ctx.step("iommufd:alloc_hwpt", Errno::ENOMEM)?;
         let domain = ctx.core.domain_alloc(DomainKind::Unmanaged, device)?;
-        let coherency = if ctx.core.ops_mut().enforce_cache_coherency(domain) {
+        let capable = Capability::EnforceCacheCoherency;
+        let capable = ctx.core.ops().capable(device, capable);
+        let coherency = if capable && ctx.core.ops_mut().enforce_cache_coherency(domain) {
             Enforced::Yes
         } else {
             Enforced::No
