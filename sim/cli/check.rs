@@ -38,7 +38,7 @@ pub(super) struct Check {
     #[arg(long, conflicts_with_all = ["sanitize", "cache"])]
     driver: bool,
     /// The machine VFIO sessions were recorded on, if file names do not tell: k510, k61, k612 or
-    /// k72, with _two, _mix or _noits
+    /// k72, with _two, _mix, _noits or _iommufd
     #[arg(long, value_name = "LABEL")]
     machine: Option<String>,
     /// Write what the caches held, step by step, over a part of a trace: a page, or text (.txt) or

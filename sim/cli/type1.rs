@@ -26,7 +26,7 @@ pub(super) struct Type1 {
     #[arg(required = true, value_name = "SCRIPT")]
     scripts: Vec<PathBuf>,
     /// The machine: k510, k61, k612 or k72, with _two (two SMMUs), _mix (the second with stage 2
-    /// only) or _noits (no isolated interrupts)
+    /// only), _noits (no isolated interrupts) or _iommufd (containers are /dev/iommu)
     #[arg(long, value_name = "LABEL", default_value = "k72")]
     machine: String,
     /// Bytes of a CPU page

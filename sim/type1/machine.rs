@@ -24,6 +24,16 @@ pub enum Topology {
     Mixed,
 }
 
+/// What scripts open as a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContainerFile {
+    /// `/dev/vfio/vfio`: type1.
+    #[default]
+    Vfio,
+    /// `/dev/iommu`: iommufd's layer for programs that know type1.
+    Iommufd,
+}
+
 /// A recorded machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineConfig {
@@ -35,6 +45,8 @@ pub struct MachineConfig {
     pub topology: Topology,
     /// Whether there is an interrupt controller that isolates MSIs.
     pub msi: MsiIsolation,
+    /// What a container is, unless a script names the file.
+    pub container: ContainerFile,
 }
 
 impl MachineConfig {
@@ -45,20 +57,18 @@ impl MachineConfig {
             page_size,
             topology: Topology::One,
             msi: MsiIsolation::Isolated,
+            container: ContainerFile::Vfio,
         }
     }
 
     /// The machine a recording's label names (`k510`, `k61`, `k612`, `k72`, with `_16k`, `_two`,
-    /// `_mix`, `_noits`).
+    /// `_mix`, `_noits`, `_iommufd`).
     ///
     /// # Errors
     /// [`LabelError`].
     pub fn from_label(label: &str, page_size: u64) -> Result<Self, LabelError> {
         let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).collect();
         let has = |word| words.contains(&word);
-        if has("iommufd") {
-            return Err(LabelError::Iommufd);
-        }
         let kernel = if has("k61") {
             Kernel::V6_1
         } else if has("k612") {
@@ -80,6 +90,9 @@ impl MachineConfig {
         if has("noits") {
             config.msi = MsiIsolation::Shared;
         }
+        if has("iommufd") {
+            config.container = ContainerFile::Iommufd;
+        }
         Ok(config)
     }
 
@@ -100,9 +113,6 @@ pub enum LabelError {
     /// None of the kernels' names occurs in it.
     #[error("{0:?} names no kernel (k510, k61, k612, k72): use --machine")]
     NoKernel(String),
-    /// The container of that recording is `/dev/iommu`, whose rules are others.
-    #[error("a container over iommufd is not modelled, only the type1 backend")]
-    Iommufd,
 }
 
 /// Where a device sits.

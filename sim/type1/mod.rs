@@ -14,6 +14,6 @@ mod record;
 mod user;
 
 pub use bus::{Bus, Endpoint};
-pub use machine::{Hardware, LabelError, MachineConfig, Slot, Topology};
+pub use machine::{ContainerFile, Hardware, LabelError, MachineConfig, Slot, Topology};
 pub use player::{Player, play};
 pub use record::Record;

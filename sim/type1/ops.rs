@@ -12,7 +12,7 @@ use vfio_type1::abi;
 use vfio_type1::{Binding, Capability, UnsafeInterrupts};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::machine::{self, Hardware};
+use super::machine::{self, ContainerFile, Hardware};
 use super::player::{Answer, Named, Player, Words};
 use super::user::{Buffers, STACK};
 
@@ -99,7 +99,18 @@ impl<B: Hardware> Player<B> {
 
     fn op_open_container(&mut self, words: &Words<'_>) -> Answer {
         let pid = self.pid();
-        let result = self.vfio.open_container(pid);
+        let file = match words.value("path") {
+            None => Some(self.container),
+            Some("/dev/vfio/vfio") => Some(ContainerFile::Vfio),
+            Some("/dev/iommu") => Some(ContainerFile::Iommufd),
+            Some(_) => None,
+        };
+        let result = match file {
+            Some(ContainerFile::Vfio) => self.vfio.open_container(pid),
+            Some(ContainerFile::Iommufd) => self.vfio.open_iommufd(pid),
+            // The recorded machine has other files, but none a script would open.
+            None => Err(Errno::ENOENT),
+        };
         self.name_file(words.at(1), result)
     }
 
@@ -206,8 +217,9 @@ impl<B: Hardware> Player<B> {
 
     fn op_locked(&mut self) -> Answer {
         let pid = self.pid();
-        let locked = self.vfio.host().process(pid).locked_pages();
-        Answer::of(Ok(0)).output(format!("\"VmLck_pages\":{locked},\"VmPin_pages\":0"))
+        let process = self.vfio.host().process(pid);
+        let (locked, pinned) = (process.locked_pages(), process.pinned_pages());
+        Answer::of(Ok(0)).output(format!("\"VmLck_pages\":{locked},\"VmPin_pages\":{pinned}"))
     }
 
     fn op_dropcap(&mut self, words: &Words<'_>) -> Answer {

@@ -8,7 +8,7 @@ use vfio_type1::{Access, Pid, Vfio};
 
 use super::bench::{Contents, Dma, Transfer};
 use super::expr::{Names, evaluate};
-use super::machine::{self, Hardware, Known, MachineConfig};
+use super::machine::{self, ContainerFile, Hardware, Known, MachineConfig};
 use super::record::Record;
 use super::user::Buffers;
 
@@ -106,6 +106,7 @@ pub struct Player<B: Hardware> {
     pub(super) known: Vec<Known>,
     pub(super) contents: Contents,
     pub(super) page_size: u64,
+    pub(super) container: ContainerFile,
     pub(super) session: Option<Session>,
 }
 
@@ -171,6 +172,7 @@ impl<B: Hardware> Player<B> {
             known,
             contents: Contents::default(),
             page_size: config.page_size,
+            container: config.container,
             session: None,
         })
     }

@@ -29,6 +29,10 @@ impl fmt::Display for Record {
         write!(f, "{{\"t\":\"{test}\",\"i\":{index},\"op\":\"{op}\"")?;
         match self.result {
             Ok(value) => write!(f, ",\"ret\":{value},\"errno\":\"\"")?,
+            // What the recorder has no name for it prints as a number.
+            Err(errno @ (Errno::ESPIPE | Errno::EADDRINUSE)) => {
+                write!(f, ",\"ret\":-1,\"errno\":\"{}\"", errno.0)?;
+            }
             Err(errno) => write!(f, ",\"ret\":-1,\"errno\":\"{errno}\"")?,
         }
         if !self.input.is_empty() {

@@ -51,7 +51,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use iommu_core::semantics::{AttachOrder, DriverRules};
+use iommu_core::semantics::{AttachOrder, DriverRules, Invalidation};
 use iommu_core::{Control, DeviceId, DomainId, Errno, IdMap};
 use smmu::addr::Pa;
 use smmu::ids::StreamId;
@@ -171,6 +171,12 @@ impl<P: Platform> Driver<P> {
 
     fn rules(&self) -> DriverRules {
         self.platform.control().semantics.driver
+    }
+
+    /// Whether the driver knows of masters whose DMA can be made coherent whatever they ask for
+    /// (since 6.13; invalidations came to be an array later, so of the versions here 7.2 alone).
+    fn enforces_coherency(&self) -> bool {
+        self.rules().invalidation == Invalidation::Array
     }
 
     /// Whether CD tables belong to domains rather than devices.

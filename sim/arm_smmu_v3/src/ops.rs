@@ -412,15 +412,18 @@ impl<P: Platform> IommuOps for Driver<P> {
             .is_some_and(|master| self.instances[master.smmu().index()].features.coherency);
         match capability {
             Capability::CacheCoherency => coherent,
+            Capability::EnforceCacheCoherency => {
+                let claimed = |master: &Master| master.firmware.coherent == Support::Yes;
+                self.enforces_coherency() && self.masters.get(&device).is_some_and(claimed)
+            }
             Capability::NoExec | Capability::DeferredFlush => true,
             _ => false,
         }
     }
 
     fn enforce_cache_coherency(&mut self, domain: DomainId) -> bool {
-        let knows = self.rules().invalidation == Invalidation::Array;
         let devices = self.attached(domain);
-        knows
+        self.enforces_coherency()
             && devices
                 .iter()
                 .all(|device| self.masters[device].firmware.coherent == Support::Yes)

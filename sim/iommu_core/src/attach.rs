@@ -48,7 +48,7 @@ impl<O: IommuOps> IommuCore<O> {
     /// nothing (`iommu_detach_group()`).
     pub fn detach_group(&mut self, domain: DomainId, group: GroupId) {
         let entry = &self.groups[&group];
-        let owned = matches!(entry.owner, Owner::User(_))
+        let owned = matches!(entry.owner, Owner::User { .. })
             && self.ops.control().semantics.core.ownership == Ownership::Claimed;
         let target = if owned {
             entry.blocking_domain

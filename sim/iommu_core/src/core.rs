@@ -254,7 +254,7 @@ impl<O: IommuOps> IommuCore<O> {
         let group = self.devices[&device].group;
         let entry = self.group_mut(group);
         entry.owner = match entry.owner {
-            Owner::User(_) => return Err(Errno::EBUSY),
+            Owner::User { .. } => return Err(Errno::EBUSY),
             _ if entry.domain != entry.default_domain => return Err(Errno::EBUSY),
             Owner::Nobody => Owner::Drivers(1),
             Owner::Drivers(count) => Owner::Drivers(count + 1),
@@ -299,7 +299,7 @@ impl<O: IommuOps> IommuCore<O> {
         }
         let blocking = self.blocking_domain(group)?;
         self.set_domain(group, blocking)?;
-        self.group_mut(group).owner = Owner::User(token);
+        self.group_mut(group).owner = Owner::User { token, claims: 1 };
         Ok(())
     }
 
@@ -313,6 +313,39 @@ impl<O: IommuOps> IommuCore<O> {
         entry.owner = Owner::Nobody;
         if let Some(default) = entry.default_domain {
             self.set_domain_must_succeed(group, default);
+        }
+    }
+
+    /// Takes the group of `device` for user space; on behalf of who has it already, once more
+    /// (`iommu_device_claim_dma_owner()`).
+    ///
+    /// # Errors
+    /// ENODEV: unknown. Otherwise as [`claim_dma_owner`](Self::claim_dma_owner).
+    pub fn claim_device_owner(&mut self, device: DeviceId, token: u64) -> Result<(), Errno> {
+        let group = self.devices.get(&device).ok_or(Errno::ENODEV)?.group;
+        if let Owner::User {
+            token: holder,
+            claims,
+        } = &mut self.group_mut(group).owner
+            && *holder == token
+        {
+            *claims += 1;
+            return Ok(());
+        }
+        self.claim_dma_owner(group, token)
+    }
+
+    /// Takes one claim on the group of `device` back; with the last the group returns to the
+    /// kernel (`iommu_device_release_dma_owner()`).
+    pub fn release_device_owner(&mut self, device: DeviceId) {
+        let Some(group) = self.devices.get(&device).map(|device| device.group) else {
+            return;
+        };
+        match &mut self.group_mut(group).owner {
+            Owner::User { claims, .. } if *claims > 1 => *claims -= 1,
+            Owner::User { .. } | Owner::Drivers(_) | Owner::Nobody => {
+                self.release_dma_owner(group);
+            }
         }
     }
 

@@ -79,8 +79,13 @@ pub(crate) enum Owner {
     Nobody,
     /// Kernel drivers use the default domain; how many.
     Drivers(u32),
-    /// User space has it, under this token.
-    User(u64),
+    /// User space has it.
+    User {
+        /// On whose behalf.
+        token: u64,
+        /// How often it was claimed: once a group, or once for each device bound.
+        claims: u32,
+    },
 }
 
 /// Devices that cannot be told apart or isolated from each other.

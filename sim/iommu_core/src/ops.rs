@@ -100,6 +100,8 @@ impl ResvRegion {
 pub enum Capability {
     /// Mappings with [`Prot::CACHE`] are coherent for this device.
     CacheCoherency,
+    /// All DMA of this device can be made coherent, whatever it asks for (6.13 and later).
+    EnforceCacheCoherency,
     /// The IOMMU itself remaps interrupts. Not so on Arm: there the interrupt controller isolates.
     InterruptRemapping,
     /// [`Prot::NOEXEC`] works.

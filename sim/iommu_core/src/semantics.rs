@@ -19,8 +19,8 @@ pub use driver::{
 pub use series::{LaterGroup, MsiBinding, PasidPolicy, Series, SeriesIo, SeriesVfio};
 pub use table::{SWITCHES, Switch};
 pub use vfio::{
-    CapabilityPadding, Coherency, FineSuperpages, GroupLayer, LateAttachFailure, NestingType,
-    PinFailure, ReadOnlyPin, RegionSearch, UserVaddr, VfioRules,
+    CapabilityPadding, Coherency, FineSuperpages, GroupLayer, Iommufd, LateAttachFailure,
+    NestingType, PinFailure, ReadOnlyPin, RegionSearch, UserVaddr, VfioRules,
 };
 
 /// A published kernel.

@@ -154,6 +154,31 @@ fn p103_an_owned_group_refuses_other_owners_and_kernel_drivers() {
     }
 }
 
+// iommu_device_claim_dma_owner(), iommu_device_release_dma_owner().
+#[test]
+fn devices_of_a_group_are_claimed_one_by_one_on_behalf_of_one_owner() {
+    for (name, semantics) in every_semantics() {
+        if semantics.core.ownership == Ownership::None {
+            continue;
+        }
+        let mut core = core(semantics);
+        let (group, devices) = group_of(&mut core, 2);
+        core.claim_device_owner(devices[0], 7).unwrap();
+        let other = core.claim_device_owner(devices[1], 8);
+        assert_eq!(other, Err(Errno::EPERM), "{name}");
+        assert_eq!(core.claim_dma_owner(group, 7), Err(Errno::EPERM), "{name}");
+        core.claim_device_owner(devices[1], 7).unwrap();
+        core.release_device_owner(devices[0]);
+        assert!(core.dma_owner_claimed(group), "{name}");
+        let default = core.group(group).unwrap().default_domain;
+        assert_ne!(core.group(group).unwrap().domain, default, "{name}");
+        core.release_device_owner(devices[1]);
+        assert!(!core.dma_owner_claimed(group), "{name}");
+        assert_eq!(core.group(group).unwrap().domain, default, "{name}");
+        core.claim_device_owner(devices[1], 8).unwrap();
+    }
+}
+
 #[test]
 fn p104_large_pages_are_used_where_they_fit_and_a_failure_on_the_last_removes_the_first() {
     const LARGE: u64 = 1 << 21;

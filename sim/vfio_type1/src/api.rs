@@ -101,6 +101,14 @@ impl<O: IommuOps> Caller<'_, O> {
         self.vfio.open_container(self.pid)
     }
 
+    /// Opens `/dev/iommu`, to be used as a container.
+    ///
+    /// # Errors
+    /// ENOENT, ENOMEM.
+    pub fn open_iommufd(&mut self) -> Result<i32, Errno> {
+        self.vfio.open_iommufd(self.pid)
+    }
+
     /// Opens a group.
     ///
     /// # Errors

@@ -5,8 +5,9 @@ use iommu_core::{DeviceId, Errno, GroupId, IommuOps, Paddr};
 
 use crate::container::ContainerId;
 use crate::fault_region::FaultRegion;
-use crate::group::VfioGroup;
+use crate::group::{Joined, VfioGroup};
 use crate::host::FileId;
+use crate::iommufd::IommufdId;
 use crate::process::{NOBODY, Pid};
 use crate::type1::GroupKind;
 use crate::vfio::Vfio;
@@ -26,6 +27,8 @@ pub(crate) struct VfioDevice {
     pub(crate) binding: Binding,
     /// Open device files.
     pub(crate) open: u32,
+    /// The iommufd it is bound to, while open.
+    pub(crate) iommufd: Option<IommufdId>,
     /// The series' fault region, while open and nested.
     pub(crate) faults: Option<FaultRegion>,
     /// Signals of the fault interrupt, once an eventfd is connected.
@@ -59,13 +62,14 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Vfio,
                 open: 0,
+                iommufd: None,
                 faults: None,
                 signals: None,
             },
         );
         self.groups.entry(group).or_insert(VfioGroup {
             kind,
-            container: None,
+            joined: None,
             users: 0,
             opened: None,
         });
@@ -87,6 +91,7 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Host(driver.to_owned()),
                 open: 0,
+                iommufd: None,
                 faults: None,
                 signals: None,
             },
@@ -147,7 +152,11 @@ impl<O: IommuOps> Vfio<O> {
 
     fn container_of(&self, device: DeviceId) -> Option<ContainerId> {
         let group = self.core.device(device)?.group;
-        self.groups.get(&group)?.container
+        match self.groups.get(&group)?.joined? {
+            Joined::Container(container) => Some(container),
+            // Devices without IOMMU cannot join one.
+            Joined::Iommufd(_) => None,
+        }
     }
 
     /// A group's file goes with its last VFIO device, once nobody has it open.
@@ -160,7 +169,7 @@ impl<O: IommuOps> Vfio<O> {
             .unwrap_or_default()
             .iter()
             .any(|device| self.binding(*device) == Some(&Binding::Vfio));
-        if !bound && entry.opened.is_none() && entry.container.is_none() {
+        if !bound && entry.opened.is_none() && entry.joined.is_none() {
             self.groups.remove(&group);
         }
     }
@@ -176,13 +185,25 @@ impl<O: IommuOps> Vfio<O> {
         Ok(())
     }
 
-    pub(crate) fn release_device_file(&mut self, device: DeviceId, group_file: FileId) {
-        if let Some(entry) = self.devices.get_mut(&device) {
-            entry.open -= 1;
-            if entry.open == 0 {
-                (entry.faults, entry.signals) = (None, None);
-            }
+    /// One open file of the device fewer; whether that was the last.
+    pub(crate) fn close_device(&mut self, device: DeviceId) -> bool {
+        let Some(entry) = self.devices.get_mut(&device) else {
+            return false;
+        };
+        entry.open -= 1;
+        if entry.open == 0 {
+            (entry.faults, entry.signals) = (None, None);
         }
+        entry.open == 0
+    }
+
+    pub(crate) fn release_device_file(&mut self, device: DeviceId, group_file: Option<FileId>) {
+        if self.close_device(device) {
+            self.leave_iommufd(device);
+        }
+        let Some(group_file) = group_file else {
+            return;
+        };
         if let Some(group) = self.core.device(device).map(|device| device.group) {
             self.group_mut(group).users -= 1;
         }

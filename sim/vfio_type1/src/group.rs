@@ -8,16 +8,26 @@ use crate::abi::{self, group_flags};
 use crate::container::ContainerId;
 use crate::device::Binding;
 use crate::host::FileId;
+use crate::iommufd::IommufdId;
 use crate::process::{NOBODY, Pid};
 use crate::type1::GroupKind;
 use crate::vfio::{FileKind, Vfio};
+
+/// What a group has joined by GROUP_SET_CONTAINER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// A container: type1.
+    Container(ContainerId),
+    /// `/dev/iommu`.
+    Iommufd(IommufdId),
+}
 
 /// A group as VFIO sees it (`struct vfio_group`); it exists while one of its devices is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VfioGroup {
     pub(crate) kind: GroupKind,
-    pub(crate) container: Option<ContainerId>,
-    /// The group itself while in a container, and each open device.
+    pub(crate) joined: Option<Joined>,
+    /// The group itself while in a type1 container, and each open device.
     pub(crate) users: u32,
     pub(crate) opened: Option<FileId>,
 }
@@ -29,7 +39,7 @@ impl<O: IommuOps> Vfio<O> {
     /// ENOENT: no device of the group is bound to VFIO. EBUSY: open already.
     pub fn open_group(&mut self, pid: Pid, group: GroupId) -> Result<i32, Errno> {
         let entry = self.groups.get(&group).ok_or(Errno::ENOENT)?;
-        if entry.opened.is_some() || entry.container.is_some() {
+        if entry.opened.is_some() || entry.joined.is_some() {
             return Err(Errno::EBUSY);
         }
         let file = self.new_file(FileKind::Group(group));
@@ -108,7 +118,7 @@ impl<O: IommuOps> Vfio<O> {
             return Err(Errno::EINVAL);
         }
         status.flags = 0;
-        let in_container = self.groups[&group].container.is_some();
+        let in_container = self.groups[&group].joined.is_some();
         if in_container {
             status.flags |= group_flags::CONTAINER_SET;
         }
@@ -141,7 +151,7 @@ impl<O: IommuOps> Vfio<O> {
         if oldest && fd < 0 {
             return Err(Errno::EINVAL);
         }
-        let taken = self.groups[&group].container.is_some();
+        let taken = self.groups[&group].joined.is_some();
         if oldest && taken {
             return Err(Errno::EINVAL);
         }
@@ -149,12 +159,25 @@ impl<O: IommuOps> Vfio<O> {
         if taken {
             return Err(Errno::EINVAL);
         }
-        let FileKind::Container(container) = kind else {
-            return Err(match layer {
-                GroupLayer::DeviceFiles => Errno::EBADFD,
-                GroupLayer::Viability | GroupLayer::Ownership => Errno::EINVAL,
-            });
-        };
+        match kind {
+            FileKind::Container(container) => self.join_container(pid, group, container)?,
+            FileKind::Iommufd(iommufd) => self.join_iommufd(pid, group, iommufd)?,
+            FileKind::Foreign | FileKind::Group(_) | FileKind::Device(..) => {
+                return Err(match layer {
+                    GroupLayer::DeviceFiles => Errno::EBADFD,
+                    GroupLayer::Viability | GroupLayer::Ownership => Errno::EINVAL,
+                });
+            }
+        }
+        Ok(0)
+    }
+
+    fn join_container(
+        &mut self,
+        pid: Pid,
+        group: GroupId,
+        container: ContainerId,
+    ) -> Result<(), Errno> {
         let kind = self.groups[&group].kind;
         if kind == GroupKind::Iommu {
             self.core.claim_dma_owner(group, u64::from(group.0))?;
@@ -173,29 +196,34 @@ impl<O: IommuOps> Vfio<O> {
             return Err(errno);
         }
         let entry = self.group_mut(group);
-        entry.container = Some(container);
+        entry.joined = Some(Joined::Container(container));
         entry.users = 1;
         self.container_mut(container).groups.insert(0, group);
         self.hold_container(container);
-        Ok(0)
+        Ok(())
     }
 
     fn unset_container(&mut self, pid: Pid, group: GroupId) -> Result<u64, Errno> {
         let entry = &self.groups[&group];
-        if entry.container.is_none() {
-            return Err(Errno::EINVAL);
+        match entry.joined {
+            None => return Err(Errno::EINVAL),
+            Some(Joined::Container(_)) if entry.users != 1 => return Err(Errno::EBUSY),
+            // Open devices stay attached: they hold the iommufd, not the group.
+            Some(Joined::Container(_) | Joined::Iommufd(_)) => {}
         }
-        if entry.users != 1 {
-            return Err(Errno::EBUSY);
-        }
-        self.leave_container(pid, group);
+        self.leave(pid, group);
         Ok(0)
     }
 
-    fn leave_container(&mut self, pid: Pid, group: GroupId) {
-        let Some(container) = self.group_mut(group).container.take() else {
-            return;
-        };
+    fn leave(&mut self, pid: Pid, group: GroupId) {
+        match self.group_mut(group).joined.take() {
+            None => {}
+            Some(Joined::Container(container)) => self.leave_container(pid, group, container),
+            Some(Joined::Iommufd(iommufd)) => self.put_iommufd(iommufd),
+        }
+    }
+
+    fn leave_container(&mut self, pid: Pid, group: GroupId, container: ContainerId) {
         self.group_mut(group).users = 0;
         self.with_backend(container, |vfio, backend| {
             backend.detach_group(&mut vfio.ctx(pid), group);
@@ -212,10 +240,11 @@ impl<O: IommuOps> Vfio<O> {
         self.put_container(container);
     }
 
-    /// The group's file is gone, and so is every device file, as those hold it.
+    /// The group's file is gone, and so is every device file that was opened by way of a type1
+    /// container, as those hold it.
     pub(crate) fn release_group_file(&mut self, group: GroupId) {
         // Releasing pins and tables needs no caller; charges go to whoever mapped.
-        self.leave_container(NOBODY, group);
+        self.leave(NOBODY, group);
         if let Some(entry) = self.groups.get_mut(&group) {
             entry.opened = None;
         }
@@ -229,9 +258,10 @@ impl<O: IommuOps> Vfio<O> {
         group_file: FileId,
         name: &str,
     ) -> Result<u64, Errno> {
-        let usable = |vfio: &Self| {
-            let container = vfio.groups[&group].container;
-            container.is_some_and(|id| vfio.containers[&id].backend.is_some())
+        let usable = |vfio: &Self| match vfio.groups[&group].joined {
+            None => false,
+            Some(Joined::Container(id)) => vfio.containers[&id].backend.is_some(),
+            Some(Joined::Iommufd(_)) => true,
         };
         if self.layer() == GroupLayer::Viability && (!usable(self) || !self.is_viable(group)) {
             return Err(Errno::EINVAL);
@@ -240,10 +270,16 @@ impl<O: IommuOps> Vfio<O> {
         if !usable(self) {
             return Err(Errno::EINVAL);
         }
-        self.open_device(pid, device)?;
-        self.group_mut(group).users += 1;
-        self.hold(group_file);
-        let file = self.new_file(FileKind::Device(device, group_file));
+        let held = if let Some(Joined::Iommufd(iommufd)) = self.groups[&group].joined {
+            self.open_over_iommufd(pid, iommufd, device)?;
+            None
+        } else {
+            self.open_device(pid, device)?;
+            self.group_mut(group).users += 1;
+            self.hold(group_file);
+            Some(group_file)
+        };
+        let file = self.new_file(FileKind::Device(device, held));
         Ok(self.install(pid, file) as u64)
     }
 

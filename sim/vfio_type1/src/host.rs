@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use iommu_core::{Errno, IdSource, Paddr};
 
+use crate::iommufd::Accounting;
 use crate::process::{Access, Capability, Life, Pid, Process, RegionConfig, Reserved, Sharing};
 
 /// Where a new process's mappings end.
@@ -13,13 +14,15 @@ const MMAP_TOP: u64 = 0xffff_8000_0000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u32);
 
-/// Parameters of the `vfio_iommu_type1` module.
+/// Parameters of the modules `vfio_iommu_type1` and `iommufd`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModuleParams {
     /// Mappings a container may have.
     pub dma_entry_limit: u32,
     /// Whether groups without isolated interrupts may be used.
     pub unsafe_interrupts: UnsafeInterrupts,
+    /// The same parameter of `iommufd`, for groups that joined `/dev/iommu`.
+    pub iommufd_unsafe_interrupts: UnsafeInterrupts,
 }
 
 /// `allow_unsafe_interrupts`.
@@ -36,6 +39,7 @@ impl Default for ModuleParams {
         Self {
             dma_entry_limit: 65535,
             unsafe_interrupts: UnsafeInterrupts::Refused,
+            iommufd_unsafe_interrupts: UnsafeInterrupts::Refused,
         }
     }
 }
@@ -156,6 +160,8 @@ pub struct Host {
     pub(crate) pins: Pins,
     frames: FrameSource,
     zero_frame: u64,
+    /// Pages charged to the user all processes belong to (`user->locked_vm`).
+    user_locked_pages: u64,
     ids: IdSource,
 }
 
@@ -169,6 +175,7 @@ impl Host {
             // A gap, so that no run of pages ever continues the zero page.
             frames: FrameSource(config.ram_start + 2 * config.page_size),
             zero_frame: config.ram_start,
+            user_locked_pages: 0,
             ids: IdSource::default(),
             config,
         }
@@ -225,6 +232,7 @@ impl Host {
                 capabilities: vec![Capability::IpcLock, Capability::SysRawio],
                 life: Life::Running,
                 locked_pages: 0,
+                pinned_pages: 0,
                 memlock_bytes: self.config.memlock_bytes,
                 mmap_top: MMAP_TOP,
             },
@@ -244,6 +252,7 @@ impl Host {
             Process {
                 regions,
                 locked_pages: 0,
+                pinned_pages: 0,
                 ..original
             },
         );
@@ -311,6 +320,48 @@ impl Host {
     #[inline]
     pub(crate) fn pin(&mut self, paddr: Paddr, pages: u64) {
         self.pins.pin(paddr, pages, self.config.page_size);
+    }
+
+    /// Pages charged to the user whom all processes belong to, other than to a process.
+    pub fn user_locked_pages(&self) -> u64 {
+        self.user_locked_pages
+    }
+
+    /// Counts pages iommufd has pinned in a process, and charges whoever answers for them
+    /// (`iopt_pages_update_pinned()`).
+    ///
+    /// # Errors
+    /// ENOMEM: beyond RLIMIT_MEMLOCK of the process.
+    pub(crate) fn charge_pinned(
+        &mut self,
+        pid: Pid,
+        accounting: Accounting,
+        pages: u64,
+    ) -> Result<(), Errno> {
+        let page_size = self.page_size();
+        let process = self.processes.get_mut(&pid).expect("the process exists");
+        if accounting == Accounting::User {
+            let charged = self.user_locked_pages.saturating_add(pages);
+            if charged > process.memlock_bytes / page_size {
+                return Err(Errno::ENOMEM);
+            }
+            self.user_locked_pages = charged;
+        }
+        process.pinned_pages += pages;
+        Ok(())
+    }
+
+    /// Takes back what [`charge_pinned`](Self::charge_pinned) counted and charged.
+    pub(crate) fn uncharge_pinned(&mut self, pid: Pid, accounting: Accounting, pages: u64) {
+        let back = |count: &mut u64| {
+            *count = count
+                .checked_sub(pages)
+                .expect("no more is given back than was charged");
+        };
+        if accounting == Accounting::User {
+            back(&mut self.user_locked_pages);
+        }
+        back(&mut self.process_mut(pid).pinned_pages);
     }
 
     /// Unpins a run of pages of one reserved-ness; how many were counted (`put_pfn()`).

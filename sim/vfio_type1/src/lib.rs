@@ -43,6 +43,7 @@ mod device_file;
 mod fault_region;
 mod group;
 mod host;
+mod iommufd;
 mod process;
 mod type1;
 mod vfio;
@@ -52,6 +53,7 @@ pub use device::Binding;
 pub use fault_region::{ENTRIES, ENTRY_BYTES, FaultRegion};
 pub use group::VfioGroup;
 pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, UnsafeInterrupts};
+pub use iommufd::{Accounting, Area, Hwpt, IoPageTable, Ioas, Iommufd, IommufdId, LargePages};
 pub use process::{
     Access, Capability, Life, Pid, Placement, Population, Process, Region, RegionConfig, Sharing,
 };

@@ -159,6 +159,8 @@ pub struct Process {
     pub(crate) life: Life,
     /// Pages locked (`mm->locked_vm`).
     pub(crate) locked_pages: u64,
+    /// Pages iommufd has pinned (`mm->pinned_vm`).
+    pub(crate) pinned_pages: u64,
     /// RLIMIT_MEMLOCK, in bytes.
     pub(crate) memlock_bytes: u64,
     /// Regions lie below this, each in the highest place that fits, as `mmap()` has them.
@@ -169,6 +171,11 @@ impl Process {
     /// Pages counted as locked (`VmLck`).
     pub fn locked_pages(&self) -> u64 {
         self.locked_pages
+    }
+
+    /// Pages iommufd has pinned, whoever is charged for them (`VmPin`).
+    pub fn pinned_pages(&self) -> u64 {
+        self.pinned_pages
     }
 
     /// Whether it is still there.

@@ -17,12 +17,13 @@ use std::collections::BTreeMap;
 use iommu_core::ops::Prot;
 use iommu_core::semantics::NestingType;
 use iommu_core::uapi::PasidTableConfig;
-use iommu_core::{DomainId, Errno, GroupId, IommuCore, IommuOps, Paddr, Semantics};
+use iommu_core::{Call, DomainId, Errno, GroupId, IommuCore, IommuOps, Paddr, Semantics};
 
 use crate::abi::extension;
 use crate::host::Host;
 use crate::process::Pid;
 
+pub(crate) use attach::interrupts_isolated;
 pub(crate) use info::Caps;
 pub use iova_list::{IovaList, IovaRange};
 pub use series::{BIND, SET, SeriesNumbers, UNBIND, UNSET};
@@ -43,6 +44,21 @@ impl<O: IommuOps> Ctx<'_, O> {
 
     pub(crate) fn semantics(&self) -> &Semantics {
         &self.core.ops().control().semantics
+    }
+
+    /// Unpins a run of pages; how many of them were counted.
+    #[inline]
+    pub(crate) fn unpin_run(&mut self, paddr: Paddr, pages: u64) -> u64 {
+        let unlocked = self.host.unpin(paddr, pages);
+        self.core.ops_mut().control_mut().journal.note(|| Call {
+            op: "vfio:unpin",
+            device: None,
+            domain: None,
+            address: paddr.0,
+            size: pages,
+            result: Ok(unlocked),
+        });
+        unlocked
     }
 }
 

@@ -8,6 +8,7 @@ use crate::container::{Container, ContainerId};
 use crate::device::VfioDevice;
 use crate::group::VfioGroup;
 use crate::host::{FileId, Host, HostConfig};
+use crate::iommufd::{Iommufd, IommufdId};
 use crate::process::{Life, Pid};
 use crate::type1::Ctx;
 
@@ -18,10 +19,12 @@ pub(crate) enum FileKind {
     Foreign,
     /// `/dev/vfio/vfio`.
     Container(ContainerId),
+    /// `/dev/iommu`.
+    Iommufd(IommufdId),
     /// `/dev/vfio/N`.
     Group(GroupId),
-    /// What GROUP_GET_DEVICE_FD gave; it holds the group's file open.
-    Device(DeviceId, FileId),
+    /// What GROUP_GET_DEVICE_FD gave; in a type1 container it holds the group's file open.
+    Device(DeviceId, Option<FileId>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub struct Vfio<O: IommuOps> {
     pub(crate) host: Host,
     pub(crate) files: BTreeMap<FileId, File>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
+    pub(crate) iommufds: BTreeMap<IommufdId, Iommufd>,
     pub(crate) groups: BTreeMap<GroupId, VfioGroup>,
     pub(crate) devices: BTreeMap<DeviceId, VfioDevice>,
     pub(crate) ids: IdSource,
@@ -51,6 +55,7 @@ impl<O: IommuOps> Vfio<O> {
             host: Host::new(host),
             files: BTreeMap::new(),
             containers: BTreeMap::new(),
+            iommufds: BTreeMap::new(),
             groups: BTreeMap::new(),
             devices: BTreeMap::new(),
             ids: IdSource::default(),
@@ -173,6 +178,7 @@ impl<O: IommuOps> Vfio<O> {
         match kind {
             FileKind::Foreign => {}
             FileKind::Container(container) => self.put_container(container),
+            FileKind::Iommufd(iommufd) => self.put_iommufd(iommufd),
             FileKind::Group(group) => self.release_group_file(group),
             FileKind::Device(device, group_file) => self.release_device_file(device, group_file),
         }
@@ -200,6 +206,7 @@ impl<O: IommuOps> Vfio<O> {
         match kind {
             FileKind::Foreign => Err(Errno::ENOTTY),
             FileKind::Container(container) => self.container_ioctl(pid, container, cmd, arg, user),
+            FileKind::Iommufd(iommufd) => self.iommufd_ioctl(pid, iommufd, cmd, arg, user),
             FileKind::Group(group) => self.group_ioctl(pid, group, id, cmd, arg, user),
             FileKind::Device(device, _) => self.device_ioctl(pid, device, cmd, arg, user),
         }

@@ -39,6 +39,7 @@ switches! {
     "vfio.wrap": "ranges that wrap: EINVAL, from 7.2 on EOVERFLOW", "recordings";
     "vfio.domain_alloc_failure": "a failed domain allocation is EIO, from 7.2 on its own error", "P72";
     "vfio.late_attach_failure": "an attach that fails after replay leaves pages pinned (every kernel), or unpins them (fixed)", "vfio_type1: an_attach_that_fails_after_replay_keeps_its_pins_but_in_the_fixed_semantics";
+    "vfio.iommufd": "`/dev/iommu` as container: absent before 6.2; which of two errors of MAP_DMA comes first (6.12, 7.2)", "recordings; vfio_type1: a_length_beyond_all_memory_is_einval_or_eoverflow_by_version";
     "driver.attach_order": "detach first (5.10, 6.1) or prepare and commit", "P107";
     "driver.other_smmu": "ENXIO, from 6.2 on EINVAL", "P107";
     "driver.entry_writer": "V=0 window, hitless, hitless with safe bits", "P24, P111, P112";

@@ -101,6 +101,17 @@ pub enum CapabilityPadding {
     Eight,
 }
 
+/// `/dev/iommu` in place of a container: iommufd's compatibility layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Iommufd {
+    /// There is no such file (before 6.2).
+    Absent,
+    /// MAP_DMA looks at the length before it looks whether user addresses wrap (6.12).
+    LengthFirst,
+    /// It looks for the wrap first (7.2).
+    WrapFirst,
+}
+
 /// Rules of VFIO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VfioRules {
@@ -128,6 +139,8 @@ pub struct VfioRules {
     pub domain_alloc_failure: Option<Errno>,
     /// Failure after replay.
     pub late_attach_failure: LateAttachFailure,
+    /// Containers over `/dev/iommu`.
+    pub iommufd: Iommufd,
 }
 
 impl VfioRules {
@@ -190,6 +203,11 @@ impl VfioRules {
                 Kernel::V5_10 | Kernel::V6_1 | Kernel::V6_12 => Some(Errno::EIO),
             },
             late_attach_failure: LateAttachFailure::KeepsPins,
+            iommufd: match kernel {
+                Kernel::V5_10 | Kernel::V6_1 => Iommufd::Absent,
+                Kernel::V6_12 => Iommufd::LengthFirst,
+                Kernel::V7_2 => Iommufd::WrapFirst,
+            },
         }
     }
 

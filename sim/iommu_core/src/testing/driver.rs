@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{Fw, Leaf, SW_MSI, Stage, Table, TableDouble};
 use crate::ops::{Capability, DeviceFault, DomainKind, Gather, PageResponse, Prot, ResvRegion};
-use crate::semantics::{AttachOrder, DomainAlloc, SeriesIo};
+use crate::semantics::{AttachOrder, DomainAlloc, NoAccess, SeriesIo};
 use crate::uapi::{CacheInvalidateInfo, PasidConfig, PasidTableConfig};
 use crate::{Call, Control, Defect, DeviceId, DomainId, Errno, IommuOps, Iova, Paddr};
 
@@ -119,6 +119,9 @@ impl IommuOps for TableDouble {
     ) -> Result<(), Errno> {
         let aperture = self.aperture(domain);
         if !(prot.contains(Prot::READ) || prot.contains(Prot::WRITE)) {
+            if self.control.semantics.driver.no_access == NoAccess::Refuse {
+                return Err(Errno::EINVAL);
+            }
             *mapped += pgsize * pgcount;
             return Ok(());
         }

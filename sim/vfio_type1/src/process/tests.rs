@@ -11,6 +11,7 @@ fn process() -> Process {
         capabilities: vec![],
         life: Life::Running,
         locked_pages: 0,
+        pinned_pages: 0,
         memlock_bytes: 0,
         mmap_top: 0x10_0000_0000,
     }

@@ -411,7 +411,8 @@ fn sw_msi_base(regions: &[ResvRegion]) -> Option<Iova> {
         .map(|region| region.start)
 }
 
-fn interrupts_isolated<O: IommuOps>(ctx: &Ctx<'_, O>, group: GroupId) -> bool {
+/// Whether the interrupts of all devices of the group are told from others'.
+pub(crate) fn interrupts_isolated<O: IommuOps>(ctx: &Ctx<'_, O>, group: GroupId) -> bool {
     let devices = ctx.core.group(group).map(|group| group.devices.clone());
     devices.unwrap_or_default().iter().all(|device| {
         let isolated = ctx

@@ -245,27 +245,12 @@ impl Dma {
         paddr: Paddr,
         pages: u64,
     ) {
-        let unlocked = Self::unpin_run(ctx, paddr, pages);
+        let unlocked = ctx.unpin_run(paddr, pages);
         let end = iova.saturating_add(pages * ctx.host.page_size());
         // What is pinned externally stays charged.
         let credited = unlocked.saturating_sub(self.pinned.range(iova..end).count() as u64);
         // Giving back cannot fail unless the process is gone, and then nobody is charged.
         let _ = self.charge(ctx, -(credited as i64));
-    }
-
-    /// Unpins a run; how many of its pages were counted.
-    #[inline]
-    pub(super) fn unpin_run<O: IommuOps>(ctx: &mut Ctx<'_, O>, paddr: Paddr, pages: u64) -> u64 {
-        let unlocked = ctx.host.unpin(paddr, pages);
-        ctx.core.ops_mut().control_mut().journal.note(|| Call {
-            op: "vfio:unpin",
-            device: None,
-            domain: None,
-            address: paddr.0,
-            size: pages,
-            result: Ok(unlocked),
-        });
-        unlocked
     }
 
     /// Charges the owner for `pages` more locked pages, or fewer (`vfio_lock_acct()`).

@@ -214,7 +214,7 @@ impl Type1 {
                 if done == 0 {
                     break;
                 }
-                unlocked += Dma::unpin_run(ctx, paddr, done / page_size);
+                unlocked += ctx.unpin_run(paddr, done / page_size);
             }
             runs.passed(at, length, done);
         }
@@ -321,6 +321,6 @@ fn sync_unpin<O: IommuOps>(
     let page_log2 = ctx.host.page_size().trailing_zeros();
     removed
         .drain(..)
-        .map(|(paddr, length)| Dma::unpin_run(ctx, paddr, length >> page_log2))
+        .map(|(paddr, length)| ctx.unpin_run(paddr, length >> page_log2))
         .sum()
 }
