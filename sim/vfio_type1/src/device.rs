@@ -4,7 +4,7 @@ use iommu_core::ops::Prot;
 use iommu_core::{DeviceId, Errno, GroupId, IommuOps, Paddr};
 
 use crate::container::ContainerId;
-use crate::fault_region::FaultRegion;
+use crate::device_region::Regions;
 use crate::group::VfioGroup;
 use crate::host::FileId;
 use crate::process::{NOBODY, Pid};
@@ -26,8 +26,8 @@ pub(crate) struct VfioDevice {
     pub(crate) binding: Binding,
     /// Open device files.
     pub(crate) open: u32,
-    /// The series' fault region, while open and nested.
-    pub(crate) faults: Option<FaultRegion>,
+    /// The series' regions, while open and nested.
+    pub(crate) regions: Option<Regions>,
     /// Signals of the fault interrupt, once an eventfd is connected.
     pub(crate) signals: Option<u64>,
 }
@@ -59,7 +59,7 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Vfio,
                 open: 0,
-                faults: None,
+                regions: None,
                 signals: None,
             },
         );
@@ -87,7 +87,7 @@ impl<O: IommuOps> Vfio<O> {
             VfioDevice {
                 binding: Binding::Host(driver.to_owned()),
                 open: 0,
-                faults: None,
+                regions: None,
                 signals: None,
             },
         );
@@ -167,12 +167,13 @@ impl<O: IommuOps> Vfio<O> {
 
     pub(crate) fn open_device(&mut self, pid: Pid, device: DeviceId) -> Result<(), Errno> {
         self.ctx(pid).step("vfio:open_device", Errno::EIO)?;
-        let region = self.make_fault_region(device);
+        let entry = self.devices.get(&device).ok_or(Errno::ENODEV)?;
+        let regions = match entry.open {
+            0 => self.make_regions(pid, device)?,
+            _ => entry.regions.clone(),
+        };
         let entry = self.devices.get_mut(&device).ok_or(Errno::ENODEV)?;
-        if entry.open == 0 {
-            entry.faults = region;
-        }
-        entry.open += 1;
+        (entry.regions, entry.open) = (regions, entry.open + 1);
         Ok(())
     }
 
@@ -180,7 +181,10 @@ impl<O: IommuOps> Vfio<O> {
         if let Some(entry) = self.devices.get_mut(&device) {
             entry.open -= 1;
             if entry.open == 0 {
-                (entry.faults, entry.signals) = (None, None);
+                entry.signals = None;
+                if let Some(regions) = entry.regions.take() {
+                    self.free_regions(&regions);
+                }
             }
         }
         if let Some(group) = self.core.device(device).map(|device| device.group) {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use iommu_core::{Errno, IdSource, Paddr};
 
-use crate::process::{Access, Capability, Life, Pid, Process, RegionConfig, Reserved, Sharing};
+use crate::process::{
+    Access, Capability, KernelStack, Life, Pid, Process, RegionConfig, Reserved, Sharing,
+};
 
 /// Where a new process's mappings end.
 const MMAP_TOP: u64 = 0xffff_8000_0000;
@@ -215,6 +217,14 @@ impl Host {
         self.processes.get_mut(&pid).expect("the process exists")
     }
 
+    /// An ioctl of this process has `structure` on the kernel's stack.
+    #[inline]
+    pub(crate) fn leave_on_stack(&mut self, pid: Pid, structure: &[u8]) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.kernel_stack.hold(structure);
+        }
+    }
+
     pub(crate) fn spawn(&mut self) -> Pid {
         let pid = Pid(self.ids.fresh());
         self.processes.insert(
@@ -227,6 +237,7 @@ impl Host {
                 locked_pages: 0,
                 memlock_bytes: self.config.memlock_bytes,
                 mmap_top: MMAP_TOP,
+                kernel_stack: KernelStack::new(),
             },
         );
         pid
@@ -244,6 +255,7 @@ impl Host {
             Process {
                 regions,
                 locked_pages: 0,
+                kernel_stack: KernelStack::new(),
                 ..original
             },
         );

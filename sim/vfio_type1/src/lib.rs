@@ -40,10 +40,12 @@ pub mod api;
 mod container;
 mod device;
 mod device_file;
+mod device_region;
 mod fault_region;
 mod group;
 mod host;
 mod process;
+mod response_region;
 mod type1;
 mod vfio;
 
@@ -54,6 +56,9 @@ pub use group::VfioGroup;
 pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, UnsafeInterrupts};
 pub use process::{
     Access, Capability, Life, Pid, Placement, Population, Process, Region, RegionConfig, Sharing,
+};
+pub use response_region::{
+    FREED_PAGES_USED, NO_PAGES_MAPPED, Pages, RESPONSE_BYTES, RESPONSES, ResponseRegion,
 };
 pub use type1::{
     BIND, Dma, GroupKind, IovaList, IovaRange, Mapped, Nesting, SET, SeriesNumbers, Type1, UNBIND,

@@ -2,6 +2,7 @@
 
 mod books;
 mod containers;
+mod device_regions;
 mod exhaustive;
 mod fault_ring;
 mod invalidate;
