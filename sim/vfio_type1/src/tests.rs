@@ -10,6 +10,7 @@ mod maps;
 mod msi;
 mod set_args;
 mod set_domains;
+mod threads;
 
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{SeriesIo, SeriesVfio};

@@ -55,7 +55,7 @@ defects! {
     CombinedEntriesStay = 15, "unmapping stage 2 leaves combined entries and ATC entries of guest addresses", "P115";
     NoInvalidationOnSet = 16, "SET and UNSET invalidate no translation", "P26, P27";
     StaleStage1Fields = 17, "an STE that becomes stage 2 only keeps its stage-1 fields", "P28";
-    SharedSidRewritten = 18, "a second master with the same StreamID first detaches the first's STE", "P117";
+    SharedSidRewritten = 18, "a second master with the same StreamID first detaches the first's STE", "d18_the_second_device_detaches_the_stream_of_the_first_and_set_finds_stage_1_live";
     VmidLeaks = 19, "a nested attach failing after finalisation leaks the VMID (IO12: the stage-1 configuration on free)", "P118";
     FailedAttachDetaches = 20, "a failed nested attach leaves the device detached", "P107";
     MsiUnwindRemovesOld = 21, "unwinding BIND removes an earlier binding; a duplicate BIND ignores the new gpa", "P58, P59, P60";
