@@ -123,7 +123,7 @@ fn after_a_timeout_the_commands_are_in_the_queue_and_nobody_is_told() {
     let mut plan = plan("0,1", 0);
     plan.prior = parse_list("attach 0, attach 1, map 0").unwrap();
     plan.examined = parse_list("unmap 0").unwrap();
-    for name in ["5.10", "6.1", "6.12", "7.2", "v13-D15"] {
+    for name in ["5.10", "6.1", "6.12", "7.2", "v13"] {
         let explored = run(name, Policy::AllDomains, &plan);
         clean(&explored);
         assert!(explored.late > 0, "{name}");

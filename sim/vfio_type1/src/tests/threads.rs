@@ -1,6 +1,7 @@
 //! P43: two threads and one container.
 //!
-//! The kernel takes the container's mutex for the whole of SET_PASID_TABLE. Here that mutex is
+//! The kernel takes the container's mutex for the whole of SET_PASID_TABLE but its first copy, of
+//! the header, which decides nothing about the container. Here that mutex is
 //! whatever lets two threads share a [`Vfio`]: [`Vfio::ioctl`] takes `&mut self`, a `Vfio` has no
 //! interior mutability (it is `Clone + PartialEq` down to its last field, which a lock or an atomic
 //! is not), so a second thread has no path to it while one is in an ioctl. Atomicity is therefore
