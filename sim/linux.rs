@@ -36,6 +36,7 @@ use smmu::{Outcome, Transaction};
 use vfio_type1::api::{Caller, IommuType, Mapping, Rights};
 use vfio_type1::{Pid, Placement, RegionConfig, Vfio};
 
+use builder::Wanted;
 pub use builder::{LinuxBuilder, LinuxError};
 
 use crate::board::Board;
@@ -66,6 +67,8 @@ pub struct LinuxMachine<P: Platform = Board> {
     /// The process.
     pub pid: Pid,
     devices: BTreeMap<PciAddress, Place>,
+    /// Devices that are not plugged in yet.
+    absent: BTreeMap<PciAddress, Wanted>,
     groups: BTreeMap<GroupId, i32>,
 }
 
@@ -123,6 +126,20 @@ impl<P: Platform> LinuxMachine<P> {
             Some(place) => *place,
             None => panic!("there is no device {device}"),
         }
+    }
+
+    /// Plugs in a device that was [`absent`](LinuxBuilder::absent) at boot and binds it to VFIO.
+    ///
+    /// # Errors
+    /// ENODEV: none waits there, or the one it shares its group with is not there. Others: what its
+    /// probe is refused with; it can be tried again.
+    pub fn plug(&mut self, device: PciAddress) -> Result<(), Errno> {
+        let wanted = self.absent.get(&device).ok_or(Errno::ENODEV)?;
+        let place = wanted.add(self.vfio.core_mut(), &self.devices);
+        let place = place.map_err(|error| error.errno())?;
+        self.absent.remove(&device);
+        self.devices.insert(device, place);
+        self.vfio.bind(place.device)
     }
 
     /// A device's STE, as it is in memory; `None` if the driver has no table there yet.

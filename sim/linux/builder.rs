@@ -68,13 +68,70 @@ impl LinuxError {
 const SMMUS_MAX: u32 = 64;
 
 /// A device and where it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Wanted {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
     address: PciAddress,
     smmu: SmmuId,
     /// The requester ID that arrives at the SMMU.
     stream: u32,
+    /// Further StreamIDs that firmware lists.
+    aliases: Vec<u32>,
     companion: Option<PciAddress>,
+    presence: Presence,
+}
+
+/// When a device is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    AtBoot,
+    Later,
+}
+
+impl Wanted {
+    fn new(address: PciAddress, smmu: SmmuId, stream: u32, companion: Option<PciAddress>) -> Self {
+        Self {
+            address,
+            smmu,
+            stream,
+            aliases: Vec::new(),
+            companion,
+            presence: Presence::AtBoot,
+        }
+    }
+
+    /// The core and the driver come to know the device.
+    pub(super) fn add<P: Platform>(
+        &self,
+        core: &mut IommuCore<Driver<P>>,
+        devices: &BTreeMap<PciAddress, Place>,
+    ) -> Result<Place, LinuxError> {
+        let Self { address, smmu, .. } = *self;
+        let no_companion = |companion| LinuxError::NoCompanion {
+            device: address,
+            companion,
+        };
+        let grouping = match self.companion {
+            None => Grouping::Own,
+            Some(companion) => {
+                let place = devices.get(&companion);
+                Grouping::With(place.ok_or_else(|| no_companion(companion))?.device)
+            }
+        };
+        let config = DeviceConfig {
+            grouping,
+            ..DeviceConfig::pci(&address.to_string())
+        };
+        let stream = StreamId::new(self.stream);
+        let mut firmware = Firmware::new(smmu, stream);
+        let aliases = self.aliases.iter().copied().map(StreamId::new);
+        firmware.streams.extend(aliases);
+        let device = core.add_device(config, &firmware)?;
+        Ok(Place {
+            device,
+            smmu,
+            stream,
+        })
+    }
 }
 
 /// A machine in the making; [`LinuxMachine::builder`] begins one.
@@ -86,6 +143,7 @@ pub struct LinuxBuilder {
     params: Params,
     process_memory: (u64, u64),
     devices: Vec<Wanted>,
+    default_domain: DomainKind,
 }
 
 impl LinuxBuilder {
@@ -96,7 +154,15 @@ impl LinuxBuilder {
             params: Params::default(),
             process_memory: (2 << 40, 1 << 30),
             devices: Vec::new(),
+            default_domain: DomainKind::Dma,
         }
+    }
+
+    /// What devices are on until VFIO takes them; otherwise a domain of the DMA API's.
+    /// [`DomainKind::Identity`] is `iommu.passthrough=1`.
+    pub fn default_domain(mut self, kind: DomainKind) -> Self {
+        self.default_domain = kind;
+        self
     }
 
     /// The SMMUs, by number; otherwise as many of QEMU's as devices name.
@@ -131,34 +197,38 @@ impl LinuxBuilder {
 
     /// A device in a group of its own; its StreamID is its requester ID. It is bound to VFIO.
     pub fn device(self, address: PciAddress, smmu: SmmuId) -> Self {
-        self.wanted(Wanted {
-            address,
-            smmu,
-            stream: address.requester_id(),
-            companion: None,
-        })
+        self.wanted(Wanted::new(address, smmu, address.requester_id(), None))
     }
 
     /// A device that shares its group with one named before: nothing keeps the two apart.
     pub fn device_beside(self, address: PciAddress, smmu: SmmuId, companion: PciAddress) -> Self {
-        self.wanted(Wanted {
-            address,
-            smmu,
-            stream: address.requester_id(),
-            companion: Some(companion),
-        })
+        let stream = address.requester_id();
+        self.wanted(Wanted::new(address, smmu, stream, Some(companion)))
     }
 
     /// A function of a PCI topology: its StreamID and its group follow from the bridges above it.
     /// Functions are added in the order of their indexes.
     pub fn function(self, pci: &Pci, function: usize, smmu: SmmuId) -> Self {
         let address = |index: usize| pci.functions()[index].address;
-        self.wanted(Wanted {
-            address: address(function),
-            smmu,
-            stream: pci.requester_id(function),
-            companion: pci.companion(function).map(address),
-        })
+        let companion = pci.companion(function).map(address);
+        let stream = pci.requester_id(function);
+        self.wanted(Wanted::new(address(function), smmu, stream, companion))
+    }
+
+    /// Firmware lists further StreamIDs for the device named last, perhaps one it has already.
+    pub fn aliases(mut self, streams: impl IntoIterator<Item = u32>) -> Self {
+        if let Some(device) = self.devices.last_mut() {
+            device.aliases.extend(streams);
+        }
+        self
+    }
+
+    /// The device named last is not there at boot: [`LinuxMachine::plug`] plugs it in.
+    pub fn absent(mut self) -> Self {
+        if let Some(device) = self.devices.last_mut() {
+            device.presence = Presence::Later;
+        }
+        self
     }
 
     fn wanted(mut self, device: Wanted) -> Self {
@@ -194,12 +264,13 @@ impl LinuxBuilder {
         let driver = Driver::probe(platform(board), self.params.clone(), smmus)?;
         let page_size = self.params.cpu_page;
         let core_config = CoreConfig {
-            default_domain: DomainKind::Dma,
+            default_domain: self.default_domain,
             page_size,
         };
         let mut core = IommuCore::new(driver, core_config);
         let mut devices: BTreeMap<PciAddress, Place> = BTreeMap::new();
         let mut order = Vec::new();
+        let mut absent: BTreeMap<PciAddress, Wanted> = BTreeMap::new();
         for wanted in &self.devices {
             let Wanted { address, smmu, .. } = *wanted;
             if smmu.0 >= smmus {
@@ -210,32 +281,15 @@ impl LinuxBuilder {
                     smmus,
                 });
             }
-            let no_companion = |companion| LinuxError::NoCompanion {
-                device: address,
-                companion,
-            };
-            let grouping = match wanted.companion {
-                None => Grouping::Own,
-                Some(companion) => {
-                    let place = devices.get(&companion);
-                    Grouping::With(place.ok_or_else(|| no_companion(companion))?.device)
-                }
-            };
-            let device = DeviceConfig {
-                grouping,
-                ..DeviceConfig::pci(&address.to_string())
-            };
-            if devices.contains_key(&address) {
+            if devices.contains_key(&address) || absent.contains_key(&address) {
                 return Err(LinuxError::Twice(address));
             }
-            let stream = StreamId::new(wanted.stream);
-            let device = core.add_device(device, &Firmware::new(smmu, stream))?;
-            order.push(device);
-            let place = Place {
-                device,
-                smmu,
-                stream,
-            };
+            if wanted.presence == Presence::Later {
+                absent.insert(address, wanted.clone());
+                continue;
+            }
+            let place = wanted.add(&mut core, &devices)?;
+            order.push(place.device);
             devices.insert(address, place);
         }
         let (base, bytes) = self.process_memory;
@@ -252,6 +306,7 @@ impl LinuxBuilder {
             pid: vfio.spawn(),
             vfio,
             devices,
+            absent,
             groups: BTreeMap::new(),
         })
     }

@@ -114,6 +114,15 @@ impl Judge<'_> {
                 found,
             );
         }
+        if let Some(expected) = &expect.kernel_bug {
+            let found = self.seen.bug.map_or("none", |bug| bug.at);
+            self.check(
+                "kernel-bug",
+                expected.span(),
+                found == expected.as_str(),
+                found,
+            );
+        }
         self.number("value", expect.value.as_ref(), self.seen.value);
         Ok(())
     }
@@ -212,7 +221,7 @@ impl Judge<'_> {
             .map_or_else(|| step.span(), |w| w.span.clone());
         let expects = |has: fn(&Expect) -> bool| expect.is_some_and(has);
         if let Some(Err(errno)) = self.seen.result
-            && !expects(|expect| expect.errno.is_some())
+            && !expects(|expect| expect.errno.is_some() || expect.kernel_bug.is_some())
         {
             self.check("errno", span.clone(), false, errno);
         }
@@ -297,6 +306,7 @@ impl Expect {
             one("accesses", self.accesses.as_ref()),
             one("errno", self.errno.as_ref()),
             one("failed-step", self.failed_step.as_ref()),
+            one("kernel-bug", self.kernel_bug.as_ref()),
             one("value", self.value.as_ref()),
             one("commands", self.commands.as_ref()),
             one("command-error", self.command_error.as_ref()),

@@ -203,10 +203,24 @@ pub struct LinuxSection {
     pub iommu: Option<Located<IommuKind>>,
     /// Containers there are, by name.
     pub containers: Vec<Located<String>>,
+    /// What devices are on until VFIO takes them. By default a domain of the DMA API's.
+    #[serde(default)]
+    pub default_domain: DefaultDomain,
     /// Where the guest sees the process's memory. By default 0x4000_0000.
     pub guest_base: Option<Located<Number>>,
     /// Bytes of that memory. By default 256 KiB.
     pub guest_size: Option<Located<Number>>,
+}
+
+/// Where a device is that nobody has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DefaultDomain {
+    /// On a domain of the DMA API's.
+    #[default]
+    Dma,
+    /// Passed through (`iommu.passthrough=1`).
+    Identity,
 }
 
 /// Who may have a PASID table.
@@ -273,4 +287,10 @@ pub struct DeviceSection {
     /// Number of its SMMU. By default 0.
     #[serde(default)]
     pub smmu: Option<Located<Number>>,
+    /// Further StreamIDs firmware lists for it, perhaps one it has already.
+    #[serde(default)]
+    pub aliases: Vec<Located<Number>>,
+    /// Whether it is plugged in later, by a `plug` step.
+    #[serde(default)]
+    pub absent: bool,
 }

@@ -1,12 +1,14 @@
 //! Machines with Linux: the SMMUv3 driver, VFIO, and a process whose memory is a guest's.
 
 mod calls;
+mod device;
 mod plug;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use arm_smmu_v3::{Params, SmmuId};
+use iommu_core::ops::DomainKind;
 use iommu_core::semantics::NestingType;
 use iommu_core::{Errno, GroupId};
 use smmu::ids::StreamId;
@@ -16,7 +18,7 @@ use smmu::tables::Bump;
 use vfio_type1::Type1;
 use vfio_type1::api::IommuType;
 
-use super::file::{IommuKind, LinuxSection, ScenarioFile};
+use super::file::{DefaultDomain, IommuKind, LinuxSection, ScenarioFile};
 use super::machine::board_config;
 use super::names;
 use super::source::{Diagnostic, Located};
@@ -47,6 +49,8 @@ pub(super) struct Linux {
     pub(super) tables: Tables,
     devices: Vec<Device>,
     containers: BTreeMap<String, ContainerFd>,
+    /// Descriptors of open devices, by name.
+    open: BTreeMap<String, i32>,
     /// Address in the process of the guest's memory, and its bytes.
     memory: (u64, u64),
     iommu: IommuType,
@@ -69,6 +73,10 @@ impl Linux {
         let smmus = hardware.smmus.len() as u32;
         let builder = LinuxMachine::builder(semantics)
             .smmus(hardware.smmus)
+            .default_domain(match section.default_domain {
+                DefaultDomain::Dma => DomainKind::Dma,
+                DefaultDomain::Identity => DomainKind::Identity,
+            })
             .caches(hardware.caches)
             .driver(params)
             .tables(TABLES.0, TABLES.1)
@@ -83,6 +91,7 @@ impl Linux {
             machine,
             tables: Tables::default(),
             containers: BTreeMap::new(),
+            open: BTreeMap::new(),
             memory: (0, 0),
             iommu: match section.iommu.as_ref().map(|kind| **kind) {
                 Some(IommuKind::Type1) => IommuType::Type1,
@@ -164,7 +173,16 @@ impl Linux {
         &self,
         name: &Located<String>,
     ) -> Result<(SmmuId, StreamId), Diagnostic> {
-        let place = self.machine.place(self.device(name)?.address);
+        let address = self.device(name)?.address;
+        let mut places = self.machine.devices();
+        let place = places.find(|(other, _)| *other == address);
+        let (_, place) = place.ok_or_else(|| {
+            Diagnostic::new(
+                "a device that was never plugged in",
+                name.span(),
+                "is absent",
+            )
+        })?;
         Ok((place.smmu, place.stream))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arm_smmu_v3::SmmuId;
-use iommu_core::{Control, Errno};
+use iommu_core::{Control, Errno, KernelBug};
 use smmu::addr::{Iova, Pa};
 use smmu::cache::CacheConfig;
 use smmu::config::{self, PARTS, SmmuConfig};
@@ -20,7 +20,7 @@ use super::file::{Caches, ScenarioFile, SmmuSection};
 use super::linux::Linux;
 use super::names;
 use super::source::{Diagnostic, Located, Span};
-use super::step::{Counter, Dma, DmaAccess, Fail, Home, Operation, Step, Written};
+use super::step::{Counter, Dma, DmaAccess, Fail, Home, Operation, Step, check_fail};
 use crate::board::{Board, BoardConfig};
 use crate::explain::{Explained, Recording};
 use crate::report::caches::Looks;
@@ -31,6 +31,9 @@ const PART: &str = "qemu-11";
 const MEMORY: (u64, u64) = (0x4000_0000, 0x4000_0000);
 /// Least memory: tables have the second to eighth mebibyte of the first range.
 const MEMORY_MIN: u64 = 0x100_0000;
+
+/// How often a DMA is repeated at most.
+const TIMES_MAX: u64 = 4096;
 
 /// What a step was seen to do.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +50,9 @@ pub struct Seen {
     pub result: Option<Result<(), Errno>>,
     /// The step that was made to fail.
     pub failed_step: Option<&'static str>,
-    /// A register's value.
+    /// Where the kernel stopped in this step.
+    pub bug: Option<KernelBug>,
+    /// A register's value, or another number that was asked for.
     pub value: Option<u64>,
     /// Commands consumed.
     pub commands: Vec<&'static str>,
@@ -261,8 +266,13 @@ impl Machine {
         let address = fail.and_then(|fail| fail.address.as_ref());
         let aborts = address.map(|address| AbortRule::at(Pa::new(address.0)));
         let mut eyes = (Recording::default(), Looks::default());
+        for _ in 1..names::within(dma.times.as_ref(), 1, 1..=TIMES_MAX)? {
+            let _like_the_last = self.board_mut().access(smmu, &transaction);
+            self.handle_interrupts();
+        }
         let board = self.board_mut();
         let outcome = board.access_observed(smmu, &transaction, aborts, &mut eyes);
+        self.handle_interrupts();
         let (recording, looks) = eyes;
         seen.looks = Some((smmu, looks));
         seen.outcome = Some(outcome);
@@ -275,6 +285,13 @@ impl Machine {
             recording,
         });
         Ok(())
+    }
+
+    /// What Linux does when an access has ended, if there is a Linux.
+    fn handle_interrupts(&mut self) {
+        if let Kind::Linux(linux) = &mut self.0 {
+            linux.run_event_threads();
+        }
     }
 
     /// What the machine looks like.
@@ -364,31 +381,6 @@ impl Kind {
         match self {
             Self::Bare(bare) => bare.edit(work),
             Self::Linux(linux) => linux.edit(work),
-        }
-    }
-}
-
-/// Refuses a failure that the operation cannot have.
-fn check_fail(fail: Option<&Located<Fail>>, written: &Written<'_>) -> Result<(), Diagnostic> {
-    let Some(fail) = fail else { return Ok(()) };
-    let is_dma = matches!(written.operation, Operation::Dma(_));
-    let software = fail.step.is_some() || fail.nth.is_some() || fail.errno.is_some();
-    let wrong = match (written.home, is_dma) {
-        (_, true) if software => Some("a DMA fails at an address: say address = …"),
-        (_, true) => None,
-        (Home::Linux, false) if fail.address.is_some() => {
-            Some("a system call fails at a step: say step = … or nth = …")
-        }
-        (Home::Linux, false) => None,
-        (Home::Any | Home::Bare, false) => Some("only DMA and system calls are made to fail"),
-    };
-    match wrong {
-        None => Ok(()),
-        Some(help) => {
-            let message = format!("{} cannot fail in this way", written.key);
-            Err(Diagnostic::new(message, fail.span(), "this failure")
-                .and(written.span.clone(), "of this operation")
-                .help(help))
         }
     }
 }

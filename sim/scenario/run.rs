@@ -251,8 +251,10 @@ fn result(seen: &Seen) -> String {
     let mut words = Vec::new();
     words.extend(seen.outcome.as_ref().map(describe));
     words.extend(seen.guest.map(|guest| format!("the guest's {guest:#x}")));
-    if let Some(Err(errno)) = seen.result {
-        words.push(errno.to_string());
+    match (seen.bug, seen.result) {
+        (Some(bug), _) => words.push(bug.to_string()),
+        (None, Some(Err(errno))) => words.push(errno.to_string()),
+        (None, _) => {}
     }
     words.extend(seen.failed_step.map(|step| format!("{step} failed")));
     words.extend(seen.value.map(|value| format!("{value:#x}")));

@@ -1,5 +1,6 @@
 //! Steps: what is done, what is to fail, what is expected.
 
+mod device;
 mod expect;
 
 use std::collections::BTreeMap;
@@ -8,8 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::MapEntry;
-use super::source::{Located, Number, Span};
+use super::source::{Diagnostic, Located, Number, Span};
 
+pub use device::{IrqField, IrqInfo, ReadRegion, RegionField, RegionInfo, RegionName, WriteRegion};
 pub use expect::{Counter, Expect, OutcomeName};
 
 /// A step: one thing that is done, or nothing to have a look.
@@ -40,6 +42,20 @@ pub struct Step {
     pub detach: Option<Located<DeviceName>>,
     /// A device is unplugged. Linux.
     pub remove: Option<Located<DeviceName>>,
+    /// An absent device is plugged in: the driver probes it. Linux.
+    pub plug: Option<Located<DeviceName>>,
+    /// A device is opened: GROUP_GET_DEVICE_FD. Linux.
+    pub open_device: Option<Located<DeviceName>>,
+    /// A device's file is closed. Linux.
+    pub close_device: Option<Located<DeviceName>>,
+    /// GET_REGION_INFO of an open device. Linux with the series.
+    pub region_info: Option<Located<RegionInfo>>,
+    /// GET_IRQ_INFO of an open device. Linux.
+    pub irq_info: Option<Located<IrqInfo>>,
+    /// Four bytes of a region of an open device are read. Linux with the series.
+    pub read_region: Option<Located<ReadRegion>>,
+    /// Four bytes of a region of an open device are written. Linux with the series.
+    pub write_region: Option<Located<WriteRegion>>,
     /// MAP_DMA. Linux.
     pub map_dma: Option<Located<MapDma>>,
     /// UNMAP_DMA. Linux.
@@ -75,6 +91,13 @@ pub(super) enum Operation<'a> {
     Attach(&'a Attach),
     Detach(&'a DeviceName),
     Remove(&'a DeviceName),
+    Plug(&'a DeviceName),
+    OpenDevice(&'a DeviceName),
+    CloseDevice(&'a DeviceName),
+    RegionInfo(&'a RegionInfo),
+    IrqInfo(&'a IrqInfo),
+    ReadRegion(&'a ReadRegion),
+    WriteRegion(&'a WriteRegion),
     MapDma(&'a MapDma),
     UnmapDma(&'a UnmapDma),
     SetPasidTable(&'a SetPasidTable),
@@ -131,6 +154,13 @@ impl Step {
             attach "attach" Attach Linux,
             detach "detach" Detach Linux,
             remove "remove" Remove Linux,
+            plug "plug" Plug Linux,
+            open_device "open-device" OpenDevice Linux,
+            close_device "close-device" CloseDevice Linux,
+            region_info "region-info" RegionInfo Linux,
+            irq_info "irq-info" IrqInfo Linux,
+            read_region "read-region" ReadRegion Linux,
+            write_region "write-region" WriteRegion Linux,
             map_dma "map-dma" MapDma Linux,
             unmap_dma "unmap-dma" UnmapDma Linux,
             set_pasid_table "set-pasid-table" SetPasidTable Linux,
@@ -139,6 +169,34 @@ impl Step {
             bind_msi "bind-msi" BindMsi Linux,
             unbind_msi "unbind-msi" UnbindMsi Linux,
         ])
+    }
+}
+
+/// Refuses a failure that the operation cannot have.
+pub(super) fn check_fail(
+    fail: Option<&Located<Fail>>,
+    written: &Written<'_>,
+) -> Result<(), Diagnostic> {
+    let Some(fail) = fail else { return Ok(()) };
+    let is_dma = matches!(written.operation, Operation::Dma(_));
+    let software = fail.step.is_some() || fail.nth.is_some() || fail.errno.is_some();
+    let wrong = match (written.home, is_dma) {
+        (_, true) if software => Some("a DMA fails at an address: say address = …"),
+        (_, true) => None,
+        (Home::Linux, false) if fail.address.is_some() => {
+            Some("a system call fails at a step: say step = … or nth = …")
+        }
+        (Home::Linux, false) => None,
+        (Home::Any | Home::Bare, false) => Some("only DMA and system calls are made to fail"),
+    };
+    match wrong {
+        None => Ok(()),
+        Some(help) => {
+            let message = format!("{} cannot fail in this way", written.key);
+            Err(Diagnostic::new(message, fail.span(), "this failure")
+                .and(written.span.clone(), "of this operation")
+                .help(help))
+        }
     }
 }
 
@@ -160,6 +218,8 @@ pub struct Dma {
     /// Whether it is privileged.
     #[serde(default)]
     pub privileged: bool,
+    /// How often it is done; what is expected is of the last. By default once.
+    pub times: Option<Located<Number>>,
 }
 
 /// What an access does.

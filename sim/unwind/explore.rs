@@ -88,6 +88,9 @@ pub struct Exploration {
     pub runs: u64,
     /// Of these, with a step made to fail.
     pub failures: u64,
+    /// Of those, with a SYNC that timed out and a device that reached, until the SMMU came to the
+    /// end of its queue, what no mapping allows.
+    pub late: u64,
     /// Each kind of objection once, with its shortest witness.
     pub findings: Vec<Finding>,
 }
@@ -98,6 +101,7 @@ struct Search<'a> {
     space: Space,
     runs: u64,
     failures: u64,
+    late: u64,
     findings: BTreeMap<(Objection, super::OpKind), Finding>,
 }
 
@@ -108,6 +112,8 @@ struct Attempt<'a> {
     op: Op,
     failed: Option<Failed>,
     result: Result<(), Errno>,
+    /// The same without a failing step.
+    undisturbed: Result<(), Errno>,
     world: &'a World,
 }
 
@@ -133,6 +139,7 @@ pub fn explore(named: &Named, plan: &Plan) -> Result<Exploration, Errno> {
         },
         runs: 0,
         failures: 0,
+        late: 0,
         findings: BTreeMap::new(),
     };
     let mut seen = BTreeSet::from([(start.view(), start.cached())]);
@@ -171,6 +178,7 @@ pub fn explore(named: &Named, plan: &Plan) -> Result<Exploration, Errno> {
         states,
         runs: search.runs,
         failures: search.failures,
+        late: search.late,
         findings: search.findings.into_values().collect(),
     })
 }
@@ -183,12 +191,14 @@ impl Search<'_> {
         whole.fail(FaultMode::Count);
         let result = whole.run(op);
         let steps = whole.control().faults.steps().to_vec();
+        let undisturbed = result;
         let attempt = |failed, result| Attempt {
             path,
             before,
             op,
             failed,
             result,
+            undisturbed,
             world,
         };
         let first = attempt(None, result);
@@ -206,16 +216,26 @@ impl Search<'_> {
 
     fn judge(&mut self, mut world: World, attempt: &Attempt<'_>) {
         self.runs += 1;
+        let failure = world.control().faults.fired_with();
         world.fail(FaultMode::Off);
-        let after = world.view();
+        let mut after = world.view();
         if let Some(bug) = world.control().bug {
             self.note(attempt, &after, Objection::KernelBug(bug), None);
             return;
         }
+        let failed = attempt.failed.map(|failed| failed.step);
+        if failed == Some(finding::SYNC) {
+            world.settle();
+            let settled = world.view();
+            self.late += u64::from(finding::late(&after, &settled, self.space));
+            after = settled;
+        }
         let case = Case {
             op: attempt.op,
-            failed: attempt.failed.map(|failed| failed.step),
+            failed,
+            failure,
             result: attempt.result,
+            undisturbed: attempt.undisturbed,
             before: attempt.before,
             after: &after,
             space: self.space,

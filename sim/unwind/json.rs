@@ -16,6 +16,7 @@ pub fn to_json(exploration: &Exploration) -> Value {
         "states": exploration.states,
         "operations": exploration.runs,
         "with_failure": exploration.failures,
+        "late": exploration.late,
         "findings": findings,
     })
 }

@@ -19,6 +19,7 @@ pub fn to_text(exploration: &Exploration) -> String {
         states,
         runs,
         failures,
+        late,
         findings,
     } = exploration;
     // Writing to a String does not fail.
@@ -27,6 +28,13 @@ pub fn to_text(exploration: &Exploration) -> String {
         "{name} on {layout}: {}, {runs} operations, {failures} of them with a step that fails",
         plural(*states, "state")
     );
+    if *late > 0 {
+        let _ = writeln!(
+            out,
+            "  {} of a CMD_SYNC: an unpinned page was reached until the SMMU came to its queue",
+            plural(*late, "timeout")
+        );
+    }
     if findings.is_empty() {
         out.push_str("  nothing to object to\n");
     }

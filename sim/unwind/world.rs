@@ -1,6 +1,6 @@
 //! One machine with VFIO on it, a process that uses it, and the operations of an exploration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arm_smmu_v3::{Driver, Params, Platform, SmmuId};
 use iommu_core::semantics::{NestingType, PasidPolicy};
@@ -379,6 +379,15 @@ impl World {
                 let board = self.vfio.core_mut().ops_mut().platform_mut();
                 let _seen_later = board.access(smmu, &read);
             }
+        }
+    }
+
+    /// The SMMUs consume what is in their queues, as they do sooner or later.
+    pub fn settle(&mut self) {
+        let smmus: BTreeSet<u32> = self.groups.iter().map(|group| group.smmu).collect();
+        let board = self.vfio.core_mut().ops_mut().platform_mut();
+        for smmu in smmus {
+            board.relax(SmmuId(smmu));
         }
     }
 

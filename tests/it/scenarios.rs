@@ -67,6 +67,7 @@ fn flipped(key: &str, text: &str) -> String {
         "errno" => other("none", "EBUSY"),
         "event" => other("none", "F_UUT"),
         "failed-step" => other("none", "some:step"),
+        "kernel-bug" => other("none", "panic"),
         "command-error" => other("none", "CERROR_ABT"),
         "outcome" => other("refused", "dropped"),
         "streams" => other("reserved", "abort"),
@@ -253,6 +254,44 @@ fn mistakes_are_shown_at_their_place() {
         ),
     ];
     each_says(cases);
+}
+
+#[test]
+fn a_device_that_was_never_plugged_in_does_nothing() {
+    let machine = "title = \"x\"\n[linux]\nsemantics = \"fixed\"\ncontainers = [\"vm\"]\n\
+                   [[device]]\nname = \"nic\"\nslot = 1\nabsent = true\n[[step]]\n";
+    let step = |step: &str| format!("{machine}{step}\n");
+    let message = mistake(&step("dma = { device = \"nic\", address = 0 }"));
+    assert!(message.contains("never plugged in"), "{message}");
+    let message = mistake(&step(
+        "dma = { device = \"nic\", address = 0, times = 5000 }",
+    ));
+    assert!(message.contains("never plugged in"), "{message}");
+    // Calls about it are answered as the kernel does.
+    for (call, errno) in [
+        (
+            "attach = { device = \"nic\", container = \"vm\" }",
+            "ENODEV",
+        ),
+        ("detach = { device = \"nic\" }", "ENODEV"),
+        ("remove = { device = \"nic\" }", "ENODEV"),
+        ("open-device = { device = \"nic\" }", "ENODEV"),
+        ("close-device = { device = \"nic\" }", "EBADF"),
+        (
+            "read-region = { device = \"nic\", region = \"faults\", offset = 0 }",
+            "EBADF",
+        ),
+    ] {
+        let text = step(&format!("{call}\nexpect = {{ errno = {errno:?} }}"));
+        let report = parse(&text).unwrap().run().unwrap();
+        assert!(report.passed(), "{call}: {:?}", report.steps[0].messages);
+    }
+    // Once plugged in it cannot be plugged in again.
+    let plug = "plug = { device = \"nic\" }";
+    let twice = step(&format!(
+        "{plug}\n[[step]]\n{plug}\nexpect = {{ errno = \"ENODEV\" }}"
+    ));
+    assert!(parse(&twice).unwrap().run().unwrap().passed());
 }
 
 // Each of these was once taken in silence, or ended beyond the last address.

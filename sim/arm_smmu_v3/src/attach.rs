@@ -2,7 +2,7 @@
 //! everything that can fail comes before anything the hardware sees.
 
 use iommu_core::ops::DomainKind;
-use iommu_core::{DeviceId, DomainId, Errno};
+use iommu_core::{Defect, DeviceId, DomainId, Errno};
 use smmu::ids::SubstreamId;
 
 use crate::cd::{CdTable, Leaf};
@@ -46,6 +46,7 @@ impl<P: Platform> Driver<P> {
         if attached.is_err()
             && fresh
             && self.platform.control().semantics.series.is_some()
+            && !self.has(Defect::VmidLeaks)
             && let Some(live) = self.domains.get_mut(domain).and_then(|d| d.live.take())
         {
             self.unfinalise(live, crate::domain::KeepVmid::No);
@@ -72,6 +73,11 @@ impl<P: Platform> Driver<P> {
             self.set_pci_ats(device, AtsState::Disabled);
         }
         self.install(device, &target);
+        if self.is_stage2(domain)
+            && let Some(record) = self.domains.get_mut(&domain)
+        {
+            record.stage2_set = true;
+        }
         // Commit.
         match (had, wanted) {
             (Ats::Off, Ats::On) => {

@@ -11,7 +11,7 @@ use crate::maintenance::{AtcSpan, Tags};
 use crate::master::{Ats, Support};
 use crate::platform::{AtsState, Platform};
 use crate::write_first::Wanted;
-use crate::{Command, Driver};
+use crate::{Command, Driver, control};
 
 impl<P: Platform> Driver<P> {
     /// Attaches (`arm_smmu_attach_dev`).
@@ -155,7 +155,7 @@ impl<P: Platform> Driver<P> {
     ///
     /// # Errors
     /// The domain's SMMU is another, or EINVAL.
-    pub(crate) fn check_fit(&self, domain: DomainId, device: DeviceId) -> Result<(), Errno> {
+    pub(crate) fn check_fit(&mut self, domain: DomainId, device: DeviceId) -> Result<(), Errno> {
         let master = &self.masters[&device];
         let record = &self.domains[domain];
         let Some(live) = &record.live else {
@@ -182,6 +182,8 @@ impl<P: Platform> Driver<P> {
             && self.platform.control().semantics.series.is_some()
         {
             self.check_nested_msi(live, device)?;
+            // Firmware decides it, so no machine can show it for a device that fits: a step.
+            control(&mut self.platform).step("driver:nested_msi", Errno::EINVAL)?;
         }
         Ok(())
     }

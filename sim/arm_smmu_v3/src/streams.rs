@@ -31,9 +31,10 @@ impl<P: Platform> Driver<P> {
         Ok(())
     }
 
-    /// The series brings its own tree to 5.10.
+    /// The series brings its own tree to 5.10. Without its check two devices share an STE (D18).
     fn sid_conflict(&self) -> SidConflict {
         match self.platform.control().semantics.series {
+            Some(_) if self.has(Defect::SharedSidRewritten) => SidConflict::Unchecked,
             Some(_) => SidConflict::Refuse(Errno::EINVAL),
             None => self.rules().sid_conflict,
         }

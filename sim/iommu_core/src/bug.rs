@@ -4,13 +4,14 @@ use std::fmt;
 
 use crate::Errno;
 
-/// A fatal assertion of the kernel (`BUG_ON`), or a loop it never leaves. The thread that runs into
-/// it never returns, whatever locks it holds: a value here, so that a model can report it.
+/// A fatal assertion of the kernel (`BUG_ON`), a loop it never leaves, or a use of freed memory,
+/// which ends the same way in a kernel that checks. The thread that runs into it never returns,
+/// whatever locks it holds: a value here, so that a model can report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelBug {
     /// Function of the kernel.
     pub at: &'static str,
-    /// What was asserted in vain.
+    /// What was asserted in vain, or what was used.
     pub what: &'static str,
 }
 

@@ -47,7 +47,7 @@ pub struct FaultPlan {
     mode: FaultMode,
     steps: Vec<&'static str>,
     matched: u64,
-    fired: Option<&'static str>,
+    fired: Option<(&'static str, Errno)>,
 }
 
 impl FaultPlan {
@@ -94,8 +94,9 @@ impl FaultPlan {
         if !hit {
             return Ok(());
         }
-        self.fired = Some(name);
-        Err(errno.unwrap_or(natural))
+        let errno = errno.unwrap_or(natural);
+        self.fired = Some((name, errno));
+        Err(errno)
     }
 
     /// Steps met since [`set`](Self::set).
@@ -110,7 +111,12 @@ impl FaultPlan {
 
     /// The step that failed last, if one did.
     pub fn fired(&self) -> Option<&'static str> {
-        self.fired
+        self.fired.map(|(name, _)| name)
+    }
+
+    /// What that step failed with.
+    pub fn fired_with(&self) -> Option<Errno> {
+        self.fired.map(|(_, errno)| errno)
     }
 }
 
@@ -155,5 +161,6 @@ mod tests {
         });
         assert_eq!(run(&mut plan), [Ok(()), Ok(()), Ok(()), Err(Errno::EIO)]);
         assert_eq!(plan.fired(), Some("b"));
+        assert_eq!(plan.fired_with(), Some(Errno::EIO));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::core::IommuCore;
 use crate::msi::{MsiBinding, MsiCookie};
-use crate::ops::{DomainKind, Prot};
+use crate::ops::{DomainKind, PageResponse, Prot};
 use crate::semantics::SeriesIo;
 use crate::uapi::{CacheInvalidateInfo, InvalidateScope, PasidConfig, PasidTableConfig};
 use crate::user::{UserMemory, UserPtr};
@@ -356,6 +356,27 @@ impl<O: IommuOps> IommuCore<O> {
             }
             None => Err(Errno::ENOMEM),
         }
+    }
+}
+
+impl<O: IommuOps> IommuCore<O> {
+    /// Answers a page request with a `struct iommu_page_response` (`iommu_page_response()`).
+    ///
+    /// # Errors
+    /// EINVAL: unknown version or flags. Others: the driver's, as nothing waits for the answer.
+    pub fn page_response(&mut self, device: DeviceId, bytes: &[u8; 24]) -> Result<(), Errno> {
+        const VERSION: u32 = 1;
+        const PASID_VALID: u32 = 1;
+        let (version, flags) = (word32(bytes, 4), word32(bytes, 8));
+        if version != VERSION || flags & !PASID_VALID != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let response = PageResponse {
+            pasid: word32(bytes, 12),
+            grpid: word32(bytes, 16),
+            code: word32(bytes, 20),
+        };
+        self.ops_mut().page_response(device, &response)
     }
 }
 

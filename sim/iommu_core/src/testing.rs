@@ -8,7 +8,7 @@ mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ops::{DeviceFault, DomainKind, Prot, ResvRegion, ResvType};
+use crate::ops::{DeviceFault, DomainKind, PageResponse, Prot, ResvRegion, ResvType};
 use crate::uapi::PasidTableConfig;
 use crate::{Control, DeviceId, DomainId, Errno, Iova, Paddr, Semantics};
 
@@ -82,6 +82,7 @@ pub struct TableDouble {
     /// Faults to be reported, and what reporting each returned.
     raised: Vec<(DeviceId, DeviceFault)>,
     reported: Vec<Result<(), Errno>>,
+    answered: Vec<(DeviceId, PageResponse)>,
     /// Entries removed from tables and not yet invalidated: what a cache may still hold.
     stale: BTreeMap<(DomainId, u64), u64>,
 }
@@ -104,6 +105,7 @@ impl TableDouble {
             domains: BTreeMap::new(),
             raised: Vec::new(),
             reported: Vec::new(),
+            answered: Vec::new(),
             stale: BTreeMap::new(),
         }
     }
@@ -116,6 +118,11 @@ impl TableDouble {
     /// What reporting returned since the last call.
     pub fn take_reported(&mut self) -> Vec<Result<(), Errno>> {
         std::mem::take(&mut self.reported)
+    }
+
+    /// Answers to page requests since the last call.
+    pub fn take_answered(&mut self) -> Vec<(DeviceId, PageResponse)> {
+        std::mem::take(&mut self.answered)
     }
 
     /// Two 4K instances with both stages.

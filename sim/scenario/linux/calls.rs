@@ -18,7 +18,7 @@ use super::super::tables::PAGE;
 use super::{Device, Linux, errno};
 
 /// What a call gave: an error of the kernel is a result, a mistake of the file is not.
-type Called<T = ()> = Result<Result<T, Errno>, Diagnostic>;
+pub(super) type Called<T = ()> = Result<Result<T, Errno>, Diagnostic>;
 
 impl Linux {
     /// Carries out a system call, with what is to fail.
@@ -32,9 +32,11 @@ impl Linux {
             let mode = self.fault_mode(operation, fail)?;
             self.fail(mode);
         }
-        let result = self.perform(operation)?;
-        let faults = &self.machine.control().faults;
-        seen.failed_step = faults.fired();
+        let before = self.machine.control().bug;
+        let result = self.perform(operation, seen)?;
+        let control = self.machine.control();
+        seen.failed_step = control.faults.fired();
+        seen.bug = control.bug.filter(|_| before.is_none());
         seen.result = Some(result);
         self.fail(FaultMode::Off);
         Ok(())
@@ -52,7 +54,7 @@ impl Linux {
     ) -> Result<FaultMode, Diagnostic> {
         let mut rehearsal = self.clone();
         rehearsal.fail(FaultMode::Count);
-        let _as_it_is = rehearsal.perform(operation)?;
+        let _as_it_is = rehearsal.perform(operation, &mut Seen::default())?;
         let steps = rehearsal.machine.control().faults.steps().to_vec();
         let errno = match &fail.errno {
             None => None,
@@ -81,11 +83,18 @@ impl Linux {
         })
     }
 
-    fn perform(&mut self, operation: Operation<'_>) -> Called {
+    fn perform(&mut self, operation: Operation<'_>, seen: &mut Seen) -> Called {
         match operation {
             Operation::Attach(attach) => self.attach(attach),
             Operation::Detach(device) => self.detach(device),
             Operation::Remove(device) => self.remove(device),
+            Operation::Plug(device) => self.plug(device),
+            Operation::OpenDevice(device) => self.open_device(device),
+            Operation::CloseDevice(device) => self.close_device(device),
+            Operation::RegionInfo(info) => self.region_info(info, seen),
+            Operation::IrqInfo(info) => self.irq_info(info, seen),
+            Operation::ReadRegion(read) => self.read_region(read, seen),
+            Operation::WriteRegion(write) => self.write_region(write),
             Operation::MapDma(map) => self.map(map),
             Operation::UnmapDma(unmap) => self.unmap(unmap),
             Operation::SetPasidTable(set) => {
@@ -120,13 +129,16 @@ impl Linux {
 
     /// The group of a device that is there.
     pub(super) fn group_of(&self, device: &Device) -> Option<GroupId> {
+        if !device.present {
+            return None;
+        }
         let place = self.machine.place(device.address);
         let device = self.machine.vfio.core().device(place.device);
         device.map(|device| device.group)
     }
 
     /// The descriptor of a device's group; ENODEV for a device that is gone.
-    fn group_file(&mut self, name: &Located<String>) -> Called<i32> {
+    pub(super) fn group_file(&mut self, name: &Located<String>) -> Called<i32> {
         let Device {
             address, present, ..
         } = *self.device(name)?;
@@ -163,7 +175,12 @@ impl Linux {
     /// A device is unplugged; the last one of a group takes the group with it.
     fn remove(&mut self, name: &DeviceName) -> Called {
         let fd = self.group_file(&name.device)?;
-        let address = self.device(&name.device)?.address;
+        let Device {
+            address, present, ..
+        } = *self.device(&name.device)?;
+        if !present {
+            return Ok(Err(Errno::ENODEV));
+        }
         let id = self.machine.place(address).device;
         let group = self.group_of(self.device(&name.device)?);
         let same = |other: &&Device| other.present && self.group_of(other) == group;

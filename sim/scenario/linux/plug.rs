@@ -79,10 +79,17 @@ pub(super) fn plug_in(
             return Err(Diagnostic::new(message, section.name.span(), label));
         }
         builder = builder.function(&pci, at, smmu);
+        for alias in &section.aliases {
+            let alias = names::within(Some(alias), 0, 0..=u64::from(u32::MAX))?;
+            builder = builder.aliases([alias as u32]);
+        }
+        if section.absent {
+            builder = builder.absent();
+        }
         let device = Device {
             name: section.name.to_string(),
             address,
-            present: true,
+            present: !section.absent,
         };
         devices.push((device, smmu));
     }

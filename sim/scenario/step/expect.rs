@@ -28,7 +28,9 @@ pub struct Expect {
     pub errno: Option<Located<String>>,
     /// Linux: name of the step that failed.
     pub failed_step: Option<Located<String>>,
-    /// Value of a register that was read.
+    /// Linux: function of the kernel in which it stopped for good, or "none".
+    pub kernel_bug: Option<Located<String>>,
+    /// Value of a register, of a region's bytes, or of a field of an ioctl's answer.
     pub value: Option<Located<Number>>,
     /// Commands consumed in the step, in order.
     pub commands: Option<Located<Vec<String>>>,

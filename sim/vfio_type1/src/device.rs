@@ -4,7 +4,7 @@ use iommu_core::ops::Prot;
 use iommu_core::{DeviceId, Errno, GroupId, IommuOps, Paddr};
 
 use crate::container::ContainerId;
-use crate::fault_region::FaultRegion;
+use crate::device_region::Regions;
 use crate::group::{Joined, VfioGroup};
 use crate::host::FileId;
 use crate::iommufd::IommufdId;
@@ -29,8 +29,8 @@ pub(crate) struct VfioDevice {
     pub(crate) open: u32,
     /// The iommufd it is bound to, while open.
     pub(crate) iommufd: Option<IommufdId>,
-    /// The series' fault region, while open and nested.
-    pub(crate) faults: Option<FaultRegion>,
+    /// The series' regions, while open and nested.
+    pub(crate) regions: Option<Regions>,
     /// Signals of the fault interrupt, once an eventfd is connected.
     pub(crate) signals: Option<u64>,
 }
@@ -63,7 +63,7 @@ impl<O: IommuOps> Vfio<O> {
                 binding: Binding::Vfio,
                 open: 0,
                 iommufd: None,
-                faults: None,
+                regions: None,
                 signals: None,
             },
         );
@@ -92,7 +92,7 @@ impl<O: IommuOps> Vfio<O> {
                 binding: Binding::Host(driver.to_owned()),
                 open: 0,
                 iommufd: None,
-                faults: None,
+                regions: None,
                 signals: None,
             },
         );
@@ -176,12 +176,13 @@ impl<O: IommuOps> Vfio<O> {
 
     pub(crate) fn open_device(&mut self, pid: Pid, device: DeviceId) -> Result<(), Errno> {
         self.ctx(pid).step("vfio:open_device", Errno::EIO)?;
-        let region = self.make_fault_region(device);
+        let entry = self.devices.get(&device).ok_or(Errno::ENODEV)?;
+        let regions = match entry.open {
+            0 => self.make_regions(pid, device)?,
+            _ => entry.regions.clone(),
+        };
         let entry = self.devices.get_mut(&device).ok_or(Errno::ENODEV)?;
-        if entry.open == 0 {
-            entry.faults = region;
-        }
-        entry.open += 1;
+        (entry.regions, entry.open) = (regions, entry.open + 1);
         Ok(())
     }
 
@@ -191,10 +192,14 @@ impl<O: IommuOps> Vfio<O> {
             return false;
         };
         entry.open -= 1;
-        if entry.open == 0 {
-            (entry.faults, entry.signals) = (None, None);
+        if entry.open > 0 {
+            return false;
         }
-        entry.open == 0
+        entry.signals = None;
+        if let Some(regions) = entry.regions.take() {
+            self.free_regions(&regions);
+        }
+        true
     }
 
     pub(crate) fn release_device_file(&mut self, device: DeviceId, group_file: Option<FileId>) {

@@ -1,27 +1,29 @@
-//! Device files: what their ioctls answer, and the regions and interrupts the series adds.
+//! Device files: what their ioctls answer.
 
 use iommu_core::semantics::Series;
 use iommu_core::{Defect, DeviceId, Errno, IommuOps, UserMemory, UserPtr};
 use zerocopy::IntoBytes;
 
 use crate::abi;
-use crate::fault_region::{FaultRegion, Loss, Overshoot, RingRules, region_type};
+use crate::device_region::{INDEX_SHIFT, SeriesRegion};
+use crate::fault_region::region_type;
 use crate::process::Pid;
 use crate::type1::Caps;
-use crate::vfio::{FileKind, Vfio};
+use crate::vfio::Vfio;
 
-/// Where a region's offsets begin in the device file: its index, this many bits up.
-const INDEX_SHIFT: u32 = 40;
 /// `VFIO_REGION_INFO_FLAG_READ | WRITE | MMAP | CAPS`.
 const REGION_FLAGS: u32 = 0xf;
 const REGION_CAP_SPARSE_MMAP: u16 = 1;
 const REGION_CAP_TYPE: u16 = 2;
 const REGION_CAP_DMA_FAULT: u16 = 6;
+const REGION_CAP_DMA_FAULT_RESPONSE: u16 = 7;
 /// `VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_FLAG_CAPS`.
 const IRQ_FLAGS: u32 = 1 | 1 << 4;
 const IRQ_CAP_TYPE: u16 = 3;
 /// Subtype of region and interrupt.
 const DMA_FAULT: u32 = 1;
+/// Subtype of the region for answers.
+const DMA_FAULT_RESPONSE: u32 = 2;
 /// `VFIO_IRQ_SET_ACTION_TRIGGER` and the mask of actions.
 const TRIGGER: u32 = 1 << 5;
 const ACTIONS: u32 = 7 << 3;
@@ -30,107 +32,8 @@ const DATA_NONE: u32 = 1;
 const DATA_EVENTFD: u32 = 1 << 2;
 
 impl<O: IommuOps> Vfio<O> {
-    fn series(&self) -> Option<Series> {
+    pub(crate) fn series(&self) -> Option<Series> {
         self.core.ops().control().semantics.series
-    }
-
-    fn ring_rules(&self) -> RingRules {
-        let semantics = &self.core.ops().control().semantics;
-        RingRules {
-            overshoot: if semantics.has(Defect::TailOvershoot) {
-                Overshoot::Accepted
-            } else {
-                Overshoot::Refused
-            },
-            loss: if semantics.has(Defect::FaultQueueDrops) {
-                Loss::Silent
-            } else {
-                Loss::Counted
-            },
-        }
-    }
-
-    /// The fault region of a device whose domain nests, made when the device is first opened.
-    pub(crate) fn make_fault_region(&self, device: DeviceId) -> Option<FaultRegion> {
-        self.series()?;
-        let group = self.core.device(device)?.group;
-        let domain = self.core.group(group)?.domain?;
-        let nests = self.core.ops().is_nesting(domain) == Ok(true);
-        nests.then(|| FaultRegion::new(self.host.page_size()))
-    }
-
-    /// The fault region of an open device.
-    pub fn fault_region(&self, device: DeviceId) -> Option<&FaultRegion> {
-        self.devices.get(&device)?.faults.as_ref()
-    }
-
-    /// How often the fault interrupt's eventfd was signalled; `None` if none is connected.
-    pub fn fault_signals(&self, device: DeviceId) -> Option<u64> {
-        self.devices.get(&device)?.signals
-    }
-
-    /// Runs the driver's event threads: each fault goes into the ring of the device it concerns,
-    /// whose interrupt is signalled; the driver learns what could not be delivered.
-    pub fn run_event_threads(&mut self) {
-        let rules = self.ring_rules();
-        let Self { core, devices, .. } = self;
-        core.ops_mut().handle_events(|device, fault| {
-            let entry = devices.get_mut(&device).ok_or(Errno::EINVAL)?;
-            let region = entry.faults.as_mut().ok_or(Errno::EINVAL)?;
-            region.push(fault, rules)?;
-            if let Some(signals) = &mut entry.signals {
-                *signals += 1;
-            }
-            Ok(())
-        });
-    }
-
-    fn fault_file(&self, pid: Pid, fd: i32, offset: u64) -> Result<DeviceId, Errno> {
-        let FileKind::Device(device, _) = self.kind_of(pid, fd)?.1 else {
-            return Err(Errno::EINVAL);
-        };
-        let index = offset >> INDEX_SHIFT;
-        if index == u64::from(abi::PCI_NUM_REGIONS) && self.devices[&device].faults.is_some() {
-            Ok(device)
-        } else {
-            Err(Errno::EINVAL)
-        }
-    }
-
-    /// Reads a device file; only the fault region can be read here.
-    ///
-    /// # Errors
-    /// EBADF. EINVAL: no such region, or beyond it.
-    pub fn pread(&self, pid: Pid, fd: i32, offset: u64, length: u64) -> Result<Vec<u8>, Errno> {
-        let device = self.fault_file(pid, fd, offset)?;
-        let within = offset & ((1 << INDEX_SHIFT) - 1);
-        let region = self.fault_region(device).ok_or(Errno::EINVAL)?;
-        region.read(within, length)
-    }
-
-    /// Writes a device file; only the tail of the fault region can be written here.
-    ///
-    /// # Errors
-    /// EBADF. EINVAL: anything else.
-    pub fn pwrite(&mut self, pid: Pid, fd: i32, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        let device = self.fault_file(pid, fd, offset)?;
-        let within = offset & ((1 << INDEX_SHIFT) - 1);
-        let rules = self.ring_rules();
-        self.ctx(pid).step("vfio:copy_from_user", Errno::EFAULT)?;
-        let entry = self.devices.get_mut(&device).ok_or(Errno::EINVAL)?;
-        let region = entry.faults.as_mut().ok_or(Errno::EINVAL)?;
-        region.write(within, bytes, rules)
-    }
-
-    /// Maps part of a device file; only the records of the fault region can be mapped here.
-    ///
-    /// # Errors
-    /// EBADF. EINVAL: anything else.
-    pub fn mmap_device(&self, pid: Pid, fd: i32, offset: u64, length: u64) -> Result<(), Errno> {
-        let device = self.fault_file(pid, fd, offset)?;
-        let within = offset & ((1 << INDEX_SHIFT) - 1);
-        let region = self.fault_region(device).ok_or(Errno::EINVAL)?;
-        region.mmap(within, length)
     }
 
     pub(crate) fn device_ioctl(
@@ -152,7 +55,17 @@ impl<O: IommuOps> Vfio<O> {
         }
     }
 
-    /// Regions and interrupts the series has added to this device.
+    /// Regions of this device, with those the series has added.
+    fn region_count(&self, device: DeviceId) -> u32 {
+        abi::PCI_NUM_REGIONS + SeriesRegion::ALL.len() as u32 * self.extra(device)
+    }
+
+    /// Interrupt indexes of this device, with the one the series has added.
+    fn irq_count(&self, device: DeviceId) -> u32 {
+        abi::PCI_NUM_IRQS + self.extra(device)
+    }
+
+    /// 1 if the series has added anything to this device, or 0.
     fn extra(&self, device: DeviceId) -> u32 {
         u32::from(self.fault_region(device).is_some())
     }
@@ -171,8 +84,8 @@ impl<O: IommuOps> Vfio<O> {
             return Err(Errno::EINVAL);
         }
         info.flags = abi::DEVICE_FLAGS_PCI;
-        info.num_regions = abi::PCI_NUM_REGIONS + self.extra(device);
-        info.num_irqs = abi::PCI_NUM_IRQS + self.extra(device);
+        info.num_regions = self.region_count(device);
+        info.num_irqs = self.irq_count(device);
         self.ctx(pid).copy_out(user, arg, info.as_bytes())?;
         Ok(0)
     }
@@ -189,24 +102,31 @@ impl<O: IommuOps> Vfio<O> {
         let mut bytes = [0; HEADER];
         self.ctx(pid).copy_in(user, arg, &mut bytes)?;
         let mut info: abi::RegionInfo = abi::read(&bytes);
-        if (info.argsz as usize) < HEADER || info.index >= abi::PCI_NUM_REGIONS + self.extra(device)
-        {
+        if (info.argsz as usize) < HEADER || info.index >= self.region_count(device) {
             return Err(Errno::EINVAL);
         }
         info.offset = u64::from(info.index) << INDEX_SHIFT;
         (info.flags, info.size, info.cap_offset) = (0, 0, 0);
-        if info.index == abi::PCI_NUM_REGIONS
-            && let (Some(region), Some(series)) = (self.fault_region(device), self.series())
+        if let (Some(region), Some(series)) = (SeriesRegion::at(info.index), self.series())
+            && let Some(size) = self.region_size(device, region)
         {
             let page_size = self.host.page_size();
-            (info.flags, info.size) = (REGION_FLAGS, region.size());
-            let padding = self.core.ops().control().semantics.vfio.capability_padding;
-            let mut caps = Caps::new(padding);
-            let kind = [region_type(series.vfio), DMA_FAULT];
+            (info.flags, info.size) = (REGION_FLAGS, size);
+            let semantics = &self.core.ops().control().semantics;
+            let mut caps = Caps::new(semantics.vfio.capability_padding);
+            let (subtype, capability) = match region {
+                SeriesRegion::Faults => (DMA_FAULT, REGION_CAP_DMA_FAULT),
+                // v11 gives the second region the capability of the first (defect D27).
+                SeriesRegion::Responses if semantics.has(Defect::RegionIdsCollide) => {
+                    (DMA_FAULT_RESPONSE, REGION_CAP_DMA_FAULT)
+                }
+                SeriesRegion::Responses => (DMA_FAULT_RESPONSE, REGION_CAP_DMA_FAULT_RESPONSE),
+            };
+            let kind = [region_type(series.vfio), subtype];
             caps.add(REGION_CAP_TYPE, 1, HEADER, kind.as_bytes());
-            let areas = [1, page_size, region.size() - page_size];
+            let areas = [1, page_size, size - page_size];
             caps.add(REGION_CAP_SPARSE_MMAP, 1, HEADER, areas.as_bytes());
-            caps.add(REGION_CAP_DMA_FAULT, 1, HEADER, 1_u32.as_bytes());
+            caps.add(capability, 1, HEADER, 1_u32.as_bytes());
             self.put_caps(pid, arg, user, &caps, HEADER, &mut info.argsz)
                 .map(|offset| info.cap_offset = offset)?;
         }
@@ -231,7 +151,7 @@ impl<O: IommuOps> Vfio<O> {
             return Ok(0);
         }
         self.ctx(pid)
-            .copy_out(user, arg.add(header as u64), caps.bytes())?;
+            .copy_out_allocated(user, arg.add(header as u64), caps.bytes())?;
         Ok(header as u32)
     }
 
@@ -248,11 +168,22 @@ impl<O: IommuOps> Vfio<O> {
         self.ctx(pid).copy_in(user, arg, &mut bytes)?;
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
         let (mut argsz, index) = (word(0), word(8));
-        if (argsz as usize) < MIN || index >= abi::PCI_NUM_IRQS + self.extra(device) {
+        if (argsz as usize) < MIN || index >= self.irq_count(device) {
             return Err(Errno::EINVAL);
         }
-        let room = (argsz as usize).min(WITH_CAPS);
-        let (mut flags, mut count, mut cap_offset) = (0, 0, 0);
+        // The fifth word is the series'.
+        let room = match self.series() {
+            Some(_) => (argsz as usize).min(WITH_CAPS),
+            None => MIN,
+        };
+        let (mut flags, mut count) = (0, 0);
+        // The structure lies on the stack and only its first 16 bytes were read from user space.
+        let semantics = &self.core.ops().control().semantics;
+        let mut cap_offset = if semantics.has(Defect::IrqInfoUninitialised) {
+            self.host.process(pid).kernel_stack.word(MIN)
+        } else {
+            0
+        };
         if index == abi::PCI_NUM_IRQS {
             (flags, count) = (IRQ_FLAGS, 1);
             let padding = self.core.ops().control().semantics.vfio.capability_padding;
@@ -261,7 +192,6 @@ impl<O: IommuOps> Vfio<O> {
             caps.add(IRQ_CAP_TYPE, 1, WITH_CAPS, kind.as_bytes());
             cap_offset = self.put_caps(pid, arg, user, &caps, WITH_CAPS, &mut argsz)?;
         }
-        // Defect D25 copies four bytes of kernel stack here; the model has none and copies zeros.
         let words = [argsz, flags, index, count, cap_offset];
         self.ctx(pid)
             .copy_out(user, arg, &words.as_bytes()[..room])?;
@@ -280,7 +210,7 @@ impl<O: IommuOps> Vfio<O> {
         self.ctx(pid).copy_in(user, arg, &mut bytes)?;
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));
         let (argsz, flags, index, start, count) = (word(0), word(4), word(8), word(12), word(16));
-        if (argsz as usize) < bytes.len() || index >= abi::PCI_NUM_IRQS + self.extra(device) {
+        if (argsz as usize) < bytes.len() || index >= self.irq_count(device) {
             return Err(Errno::EINVAL);
         }
         if index < abi::PCI_NUM_IRQS || flags & ACTIONS != TRIGGER {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use iommu_core::{Errno, IdSource, Paddr};
 
 use crate::iommufd::Accounting;
-use crate::process::{Access, Capability, Life, Pid, Process, RegionConfig, Reserved, Sharing};
+use crate::process::{
+    Access, Capability, KernelStack, Life, Pid, Process, RegionConfig, Reserved, Sharing,
+};
 
 /// Where a new process's mappings end.
 const MMAP_TOP: u64 = 0xffff_8000_0000;
@@ -222,6 +224,14 @@ impl Host {
         self.processes.get_mut(&pid).expect("the process exists")
     }
 
+    /// An ioctl of this process has `structure` on the kernel's stack.
+    #[inline]
+    pub(crate) fn leave_on_stack(&mut self, pid: Pid, structure: &[u8]) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.kernel_stack.hold(structure);
+        }
+    }
+
     pub(crate) fn spawn(&mut self) -> Pid {
         let pid = Pid(self.ids.fresh());
         self.processes.insert(
@@ -235,6 +245,7 @@ impl Host {
                 pinned_pages: 0,
                 memlock_bytes: self.config.memlock_bytes,
                 mmap_top: MMAP_TOP,
+                kernel_stack: KernelStack::new(),
             },
         );
         pid
@@ -253,6 +264,7 @@ impl Host {
                 regions,
                 locked_pages: 0,
                 pinned_pages: 0,
+                kernel_stack: KernelStack::new(),
                 ..original
             },
         );

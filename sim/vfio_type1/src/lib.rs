@@ -40,11 +40,13 @@ pub mod api;
 mod container;
 mod device;
 mod device_file;
+mod device_region;
 mod fault_region;
 mod group;
 mod host;
 mod iommufd;
 mod process;
+mod response_region;
 mod type1;
 mod vfio;
 
@@ -56,6 +58,9 @@ pub use host::{FileId, Host, HostConfig, ModuleParams, PinTracking, Pins, Unsafe
 pub use iommufd::{Accounting, Area, Hwpt, IoPageTable, Ioas, Iommufd, IommufdId, LargePages};
 pub use process::{
     Access, Capability, Life, Pid, Placement, Population, Process, Region, RegionConfig, Sharing,
+};
+pub use response_region::{
+    FREED_PAGES_USED, NO_PAGES_MAPPED, Pages, RESPONSE_BYTES, RESPONSES, ResponseRegion,
 };
 pub use type1::{
     BIND, Dma, GroupKind, IovaList, IovaRange, Mapped, Nesting, SET, SeriesNumbers, Type1, UNBIND,

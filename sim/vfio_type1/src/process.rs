@@ -1,5 +1,6 @@
 //! A simulated process: its memory, what of it can be pinned, and its limits.
 
+mod kernel_stack;
 mod region;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use iommu_core::semantics::ReadOnlyPin;
 use iommu_core::{Errno, Paddr};
 
+pub(crate) use kernel_stack::KernelStack;
 pub use region::Region;
 
 use crate::host::FileId;
@@ -165,6 +167,8 @@ pub struct Process {
     pub(crate) memlock_bytes: u64,
     /// Regions lie below this, each in the highest place that fits, as `mmap()` has them.
     pub(crate) mmap_top: u64,
+    /// What its only thread left in the kernel.
+    pub(crate) kernel_stack: KernelStack,
 }
 
 impl Process {

@@ -2,6 +2,7 @@
 
 mod books;
 mod containers;
+mod device_regions;
 mod exhaustive;
 mod fault_ring;
 mod invalidate;
@@ -12,6 +13,7 @@ mod maps;
 mod msi;
 mod set_args;
 mod set_domains;
+mod threads;
 
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{SeriesIo, SeriesVfio};

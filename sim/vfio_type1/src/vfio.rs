@@ -45,6 +45,8 @@ pub struct Vfio<O: IommuOps> {
     pub(crate) groups: BTreeMap<GroupId, VfioGroup>,
     pub(crate) devices: BTreeMap<DeviceId, VfioDevice>,
     pub(crate) ids: IdSource,
+    /// Work items nobody can free any more (defect D24).
+    pub(crate) leaked_work: u64,
 }
 
 impl<O: IommuOps> Vfio<O> {
@@ -59,6 +61,7 @@ impl<O: IommuOps> Vfio<O> {
             groups: BTreeMap::new(),
             devices: BTreeMap::new(),
             ids: IdSource::default(),
+            leaked_work: 0,
         }
     }
 

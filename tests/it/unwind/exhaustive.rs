@@ -101,6 +101,35 @@ fn the_posted_series_is_convicted_of_d1_d2_d7_and_d16_by_stes_and_dma() {
     assert_eq!(to_json(&v13)["semantics"], "v13");
 }
 
+// linux-iommu.md D19, P118: every order of two operations, three groups, two containers.
+#[test]
+fn the_vmid_a_refused_nested_attach_leaks_is_found_where_it_is_leaked() {
+    let plan = plan("0,0,1/2", 2);
+    let leak = |name: &str| {
+        let explored = run(name, Policy::AllDomains, &plan);
+        found(&explored, Defect::VmidLeaks, OpKind::Attach).cloned()
+    };
+    let found = leak("v13").unwrap();
+    assert_eq!(found.failed.unwrap().step, "driver:nested_msi");
+    assert_eq!(found.result, Err(Errno::EINVAL));
+    assert_eq!(found.left.unwrap().vmids, [1, 0]);
+    assert_eq!(leak("v13-D19"), None);
+    assert!(leak("fixed+D19").is_some());
+}
+
+// linux-iommu.md 4.8, 2.11: what a SYNC that times out leaves is late, not wrong.
+#[test]
+fn after_a_timeout_the_commands_are_in_the_queue_and_nobody_is_told() {
+    let mut plan = plan("0,1", 0);
+    plan.prior = parse_list("attach 0, attach 1, map 0").unwrap();
+    plan.examined = parse_list("unmap 0").unwrap();
+    for name in ["5.10", "6.1", "6.12", "7.2", "v13"] {
+        let explored = run(name, Policy::AllDomains, &plan);
+        clean(&explored);
+        assert!(explored.late > 0, "{name}");
+    }
+}
+
 // Each switch alone on our own answer: a planted bug that the search must find.
 #[test]
 fn a_defect_planted_alone_is_found() {

@@ -2,13 +2,13 @@
 
 use iommu_core::ops::DomainKind;
 use iommu_core::semantics::{AttachOrder, SeriesIo, SidConflict};
-use iommu_core::{DeviceId, DomainId, Errno, IommuOps, Kernel, KernelBug, Semantics};
+use iommu_core::{Defect, DeviceId, DomainId, Errno, IommuOps, Kernel, KernelBug, Semantics};
 use smmu::Outcome;
 
 use super::platform::Done;
 use super::{
     S0, add, add_device, add_domain, driver, driver_on, every_semantics, map, part, posted, sid,
-    ste, ste_config, with_ats,
+    ste, ste_config, translate, with_ats,
 };
 use crate::{AtsState, Command, Firmware, SmmuId, Tag};
 
@@ -232,6 +232,44 @@ fn p117_two_devices_with_one_streamid() {
             }
         }
         assert_eq!(driver, before, "{name}: nothing is left of it");
+    }
+}
+
+// linux-iommu.md D18: a probe that lets two devices share an STE; the second's detach step rewrites
+// it, and SET_PASID_TABLE writes stage 1 once for each.
+#[test]
+fn d18_the_second_device_detaches_the_stream_of_the_first_and_set_finds_stage_1_live() {
+    for io in SeriesIo::ALL {
+        let mut semantics = posted(io);
+        semantics.defects = semantics.defects.with(Defect::SharedSidRewritten);
+        let mut driver = driver(semantics);
+        let firmware = Firmware::new(S0, sid(1));
+        let devices = [1, 2].map(|n| add(&mut driver, n, &firmware));
+        let domain = DomainId(1);
+        driver
+            .domain_alloc(domain, DomainKind::Unmanaged, None)
+            .unwrap();
+        driver.enable_nesting(domain).unwrap();
+        driver.attach_dev(domain, devices[0], None).unwrap();
+        let second = driver.attach_dev(domain, devices[1], None);
+        if io == SeriesIo::V13 {
+            // Its assertion does not even let stage 2 be written over stage 2 (1.6).
+            assert_eq!(second, Err(KernelBug::ERRNO));
+            continue;
+        }
+        second.unwrap();
+        assert_eq!(ste_config(&driver, 1), 6, "{io:?}");
+        driver.detach_dev(domain, devices[1]);
+        assert_eq!(
+            ste_config(&driver, 1),
+            0,
+            "{io:?}: and the first is attached"
+        );
+        driver.attach_dev(domain, devices[1], None).unwrap();
+        let set = driver.attach_pasid_table(domain, &translate(0x8_0000));
+        assert_eq!(set, Err(KernelBug::ERRNO), "{io:?}");
+        let bug = driver.control().bug.unwrap();
+        assert_eq!(bug.at, "arm_smmu_write_strtab_ent", "{io:?}");
     }
 }
 

@@ -55,16 +55,16 @@ defects! {
     CombinedEntriesStay = 15, "unmapping stage 2 leaves combined entries and ATC entries of guest addresses", "P115";
     NoInvalidationOnSet = 16, "SET and UNSET invalidate no translation", "P26, P27";
     StaleStage1Fields = 17, "an STE that becomes stage 2 only keeps its stage-1 fields", "P28";
-    SharedSidRewritten = 18, "a second master with the same StreamID first detaches the first's STE", "P117";
+    SharedSidRewritten = 18, "a second master with the same StreamID first detaches the first's STE", "d18_the_second_device_detaches_the_stream_of_the_first_and_set_finds_stage_1_live";
     VmidLeaks = 19, "a nested attach failing after finalisation leaks the VMID (IO12: the stage-1 configuration on free)", "P118";
     FailedAttachDetaches = 20, "a failed nested attach leaves the device detached", "P107";
     MsiUnwindRemovesOld = 21, "unwinding BIND removes an earlier binding; a duplicate BIND ignores the new gpa", "P58, P59, P60";
     BasePtrUnchecked = 22, "base_ptr is checked neither for alignment nor for range", "P16";
     FaultQueueDrops = 23, "a full fault region drops events with no sign to user space", "P65";
-    RegionErrorPaths = 24, "a response region whose work queue cannot be had is registered with freed memory", "not modelled: there is no response region";
-    IrqInfoUninitialised = 25, "GET_IRQ_INFO copies four uninitialised bytes", "not modelled: there is no stack to leak; zeros are copied";
+    RegionErrorPaths = 24, "a response region whose work item cannot be had is registered with freed memory; no work item is ever freed", "d24_a_response_region_without_its_work_item_has_freed_pages";
+    IrqInfoUninitialised = 25, "GET_IRQ_INFO copies four uninitialised bytes", "d25_an_interrupt_without_capabilities_shows_four_bytes_of_stack";
     TailOvershoot = 26, "a tail beyond the head of the fault region is accepted", "P68";
-    RegionIdsCollide = 27, "region type and capability numbers of v11 collide with others", "a_nested_device_has_one_region_and_one_interrupt_more";
+    RegionIdsCollide = 27, "region type and capability numbers of v11 collide with others", "a_nested_device_has_two_regions_and_one_interrupt_more";
     FieldsUnchecked = 28, "padding, s1fmt and s1dss are not checked", "P11";
     SidTreeRefusesOwn = 29, "a master's own duplicate StreamID fails its probe, and the unwind corrupts the tree", "P29, P117";
 }

@@ -14,6 +14,7 @@ fn process() -> Process {
         pinned_pages: 0,
         memlock_bytes: 0,
         mmap_top: 0x10_0000_0000,
+        kernel_stack: KernelStack::new(),
     }
 }
 

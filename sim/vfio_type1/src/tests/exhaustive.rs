@@ -212,20 +212,3 @@ fn every_sequence_of_three_operations_with_a_failure_at_every_step_keeps_the_boo
     }
     assert!(count > 10_000, "{count}");
 }
-
-#[test]
-fn p43_operations_are_one_at_a_time_as_the_mutex_makes_them() {
-    // A `Vfio` is changed only through `&mut`: nobody can look between the domains of one SET. What
-    // is left to show is that a refused one changes nothing when it is transactional.
-    let mut world = World::new(Semantics::fixed());
-    world.run(Step::Join(0)).unwrap();
-    world.run(Step::Join(2)).unwrap();
-    let before = world.bench.clone();
-    for n in 0..8 {
-        let mut attempt = world.clone();
-        attempt.bench.fail(FaultMode::Nth { n, errno: None });
-        if attempt.run(Step::Set).is_err() {
-            assert_eq!(attempt.bench, before);
-        }
-    }
-}

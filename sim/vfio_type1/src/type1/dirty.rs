@@ -185,7 +185,7 @@ impl Type1 {
             .iter()
             .flat_map(|word| word.to_le_bytes())
             .collect();
-        ctx.copy_out(user, at, &bytes)
+        ctx.copy_out_allocated(user, at, &bytes)
     }
 
     /// Every page of every mapping may have been written (`vfio_iommu_populate_bitmap_full()`).

@@ -76,7 +76,7 @@ impl Type1 {
         if (out.argsz as usize) < needed {
             out.argsz = needed as u32;
         } else {
-            ctx.copy_out(user, arg.add(SIZE as u64), caps.bytes())?;
+            ctx.copy_out_allocated(user, arg.add(SIZE as u64), caps.bytes())?;
             out.cap_offset = SIZE as u32;
         }
         ctx.copy_out(user, arg, &out.as_bytes()[..room])?;

@@ -10,6 +10,7 @@ use super::{Ctx, Type1};
 use crate::abi::{self, map_flags, unmap_flags};
 
 impl<O: IommuOps> Ctx<'_, O> {
+    /// Reads a structure into the kernel's stack.
     #[inline]
     pub(crate) fn copy_in(
         &mut self,
@@ -18,11 +19,26 @@ impl<O: IommuOps> Ctx<'_, O> {
         bytes: &mut [u8],
     ) -> Result<(), Errno> {
         self.step("vfio:copy_from_user", Errno::EFAULT)?;
-        user.copy_from_user(at, bytes)
+        user.copy_from_user(at, bytes)?;
+        self.host.leave_on_stack(self.pid, bytes);
+        Ok(())
     }
 
+    /// Writes a structure that lies on the kernel's stack.
     #[inline]
     pub(crate) fn copy_out(
+        &mut self,
+        user: &mut impl UserMemory,
+        at: UserPtr,
+        bytes: &[u8],
+    ) -> Result<(), Errno> {
+        self.host.leave_on_stack(self.pid, bytes);
+        self.copy_out_allocated(user, at, bytes)
+    }
+
+    /// Writes what lies in memory the kernel allocated.
+    #[inline]
+    pub(crate) fn copy_out_allocated(
         &mut self,
         user: &mut impl UserMemory,
         at: UserPtr,
