@@ -199,7 +199,7 @@ pub(super) fn never_stale(checks: &mut Checks, effort: Effort) {
         let changes: Vec<&str> = changes.iter().map(String::as_str).collect();
         let settings = settings("default", &changes);
         let ram = Ram::sparse();
-        let (mut world, smmu) = World::new(&ram, &settings.machine).expect("a legal world");
+        let (mut world, smmu) = World::new(&ram, &settings.world()).expect("a legal world");
         world.map(0, FIRST_IOVA).expect("a legal page");
         let mut leaf = Leaf::default();
         let mut port = ram.port();
