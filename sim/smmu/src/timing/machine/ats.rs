@@ -40,7 +40,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     pub(super) fn atc(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let (device, wanted) = self.ats.of(id);
         if !device.uses_ats {
-            return self.submit(id, now);
+            return self.submit_untranslated(id, now);
         }
         if !device.atc.is_off() {
             let held = device.atc.lookup(wanted.substream, wanted.address.get());
@@ -292,7 +292,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             TranslationCompletion::UnsupportedRequest => {
                 self.ats.counts.unsupported_count += 1;
                 self.ats.of(id).0.uses_ats = false;
-                self.submit(id, now)
+                self.submit_untranslated(id, now)
             }
             TranslationCompletion::CompleterAbort => {
                 self.ats.counts.aborted_count += 1;
@@ -335,6 +335,12 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         flight.arrival.transaction = self.smmu.part.translated_configuration(&passage.translated);
         flight.leg = Leg::Translated;
         flight.class = class;
+    }
+
+    /// The device sends the access as it is, as one without ATS does.
+    fn submit_untranslated(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.flights[id as usize].class = LatencyClass::Bypass;
+        self.submit(id, now)
     }
 
     /// The device does not make the access.
