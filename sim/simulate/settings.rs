@@ -104,11 +104,14 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl RunSettings {
-    /// Streams and tables as they are made: with ATS only where devices use it.
+    /// Streams and tables as they are made: with what suits the devices.
     pub fn world(&self) -> MachineSection {
         let mut machine = self.machine.clone();
-        if self.timing.ats.enabled == UseOfAts::Off {
-            machine.eats = Eats::Off;
+        if machine.eats == Eats::Auto {
+            machine.eats = match self.timing.ats.enabled {
+                UseOfAts::On => Eats::Full,
+                UseOfAts::Off => Eats::Off,
+            };
         }
         machine
     }

@@ -141,7 +141,7 @@ impl<'a> World<'a> {
     }
 
     fn has_ats(&self) -> bool {
-        self.section.eats != Eats::Off
+        matches!(self.section.eats, Eats::Full | Eats::SplitStage)
     }
 
     /// Which of a number of things that are shared or not is this stream's.
@@ -192,7 +192,7 @@ impl<'a> World<'a> {
                 ste = ste.with_stage2(stage2, output_size(stage2.geometry()), vmid);
             }
             ste.0.dw1 = ste.0.dw1.with_eats(match self.section.eats {
-                Eats::Off => 0,
+                Eats::Auto | Eats::Off => 0,
                 Eats::Full => 1,
                 Eats::SplitStage => 2,
             });

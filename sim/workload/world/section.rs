@@ -52,6 +52,8 @@ impl Granule {
 choice! {
     /// What the STEs let devices with ATS have (STE.EATS).
     Eats {
+        /// What suits the devices: all if they use ATS, else nothing.
+        Auto = "auto",
         /// Nothing.
         Off = "off",
         /// Physical addresses.
@@ -94,9 +96,9 @@ section! {
             "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables; above 48 they are those of 52-bit addresses.";
         stage2_start_level: i32 = 0, -1..=3, "level",
             "Start level of stage 2 under a stage 1; up to 16 tables are concatenated there.";
-        eats: Eats = Eats::Full, (), "",
-            "STE.EATS, where devices use ATS (ats.enabled): full as Linux sets it; split-stage needs machine.stages = nested and machine.atschk = true.";
+        eats: Eats = Eats::Auto, (), "",
+            "STE.EATS. auto is full where devices use ATS (ats.enabled), as Linux sets it, else off; split-stage needs machine.stages = nested.";
         atschk: Atschk = Atschk::On, (), "",
-            "CR0.ATSCHK, where devices use ATS: Linux has translated transactions checked.";
+            "CR0.ATSCHK, where STE.EATS is not off: Linux has translated transactions checked. Without it split-stage ATS acts as off.";
     }
 }

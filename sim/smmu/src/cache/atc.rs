@@ -148,12 +148,17 @@ mod tests {
             let size_log2 = [12, 12, 14, 16, 21][next(5) as usize];
             match next(4) {
                 0 => {
+                    // As commands are decoded: aligned to the size, of which 64 is everything.
+                    let (address, size_log2) = match next(200) {
+                        0 => (0, 64),
+                        _ => (input >> size_log2 << size_log2, size_log2),
+                    };
                     let invalidation = AtcInvalidation {
                         stream,
                         substream,
                         global: next(8) == 0,
-                        address: input >> size_log2 << size_log2,
-                        size_log2: if next(200) == 0 { 64 } else { size_log2 },
+                        address,
+                        size_log2,
                     };
                     let forgotten = functional.invalidate(&invalidation);
                     assert_eq!(array.invalidate(&invalidation), forgotten as u64);
