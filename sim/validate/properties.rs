@@ -57,7 +57,7 @@ pub(super) fn equal_and_monotone(checks: &mut Checks, effort: Effort) {
             with_ats(eats).to_owned(),
             format!(
                 "machine.eats={}",
-                if eats.is_empty() { "off" } else { eats }
+                if eats.is_empty() { "auto" } else { eats }
             ),
         ];
         let mut all: Vec<&str> = changes.iter().map(String::as_str).collect();
@@ -236,7 +236,7 @@ pub(super) fn never_stale(checks: &mut Checks, effort: Effort) {
             with_ats(eats).to_owned(),
             format!(
                 "machine.eats={}",
-                if eats.is_empty() { "off" } else { eats }
+                if eats.is_empty() { "auto" } else { eats }
             ),
             // A life of a page that all moments meet.
             "ats.link_latency_cycles=100".to_owned(),

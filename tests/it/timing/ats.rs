@@ -28,7 +28,7 @@ prop_compose! {
         interval in 1u64..4,
         stu_log2 in prop_oneof![Just(12u32), Just(14)],
         invalidations in prop_oneof![Just(1u32), Just(3), Just(32)],
-        eats in prop_oneof![Just("full"), Just("full"), Just("split-stage"), Just("off")],
+        eats in prop_oneof![Just("auto"), Just("full"), Just("split-stage"), Just("off")],
         atschk in any::<bool>(),
     ) -> Vec<String> {
         vec![
@@ -479,6 +479,32 @@ fn a_stream_without_eats_goes_on_untranslated_after_one_request() {
     assert_eq!(counts.unsupported_count, 1);
     assert_eq!(counts.translated_transactions_count, 0);
     assert_eq!(refused.report.tcu.events_count, 1);
+}
+
+/// arm_smmu_iotlb_sync, arm_smmu_flush_iotlb_all (6.12): TLBI and SYNC, then ATC_INV and SYNC.
+#[test]
+fn the_modelled_driver_has_devices_forget_what_it_unmaps() {
+    for (flush, invalidations) in [("strict", 200 - 8), ("lazy", (200 - 8) / 32)] {
+        let settings = settings([
+            "ats.enabled=true".to_owned(),
+            "workload.pattern=driver".to_owned(),
+            "workload.pages=64".to_owned(),
+            "workload.per_buffer=10".to_owned(),
+            "workload.flush_pages=32".to_owned(),
+            "workload.transactions=2000".to_owned(),
+            format!("workload.flush={flush}"),
+        ]);
+        let in_time = run(&settings);
+        let at_once = functional(&settings, &Input::Generated, &CacheConfig::INFINITE).unwrap();
+        assert_eq!(at_once.translated_count, 2000, "{flush}");
+        assert_eq!(in_time.digest, at_once.digest, "{flush}");
+        let report = &in_time.report;
+        let counts = report.ats.unwrap();
+        assert_eq!(counts.translated_transactions_count, 2000, "{flush}");
+        assert_eq!(counts.invalidations_count, invalidations, "{flush}");
+        assert_eq!(report.tcu.tlb_invalidations_count, invalidations, "{flush}");
+        assert_eq!(report.tcu.syncs_count, 2 * invalidations, "{flush}");
+    }
 }
 
 #[test]
