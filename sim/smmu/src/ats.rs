@@ -22,7 +22,7 @@ use crate::observe::Observer;
 use crate::perm::Request;
 use crate::smmu::Smmu;
 use crate::spec::event::{BadAtsTreq, BadAtsTreqDw0, BadAtsTreqDw1, BadAtsTreqDw2, Event, EventId};
-use crate::transaction::{Privilege, Transaction};
+use crate::transaction::{AccessKind, Privilege, Transaction};
 use crate::translate::Programmed;
 use crate::translate::cached::{ConfigurationFault, Configured, recall};
 use crate::translate::hit::StageKey;

@@ -20,6 +20,7 @@ use crate::walk::Walker;
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// A device has an access to make.
+    #[inline(never)]
     pub(super) fn at_device(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let wanted = self.flights[id as usize].arrival.transaction;
         if !self.ats.board(id, wanted) {
@@ -37,6 +38,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The look-up is over.
+    #[inline(never)]
     pub(super) fn atc(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let (device, wanted) = self.ats.of(id);
         if !device.uses_ats {
@@ -91,6 +93,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         clippy::unnecessary_wraps,
         reason = "every step gives the time of the next, if there is one"
     )]
+    #[inline(never)]
     pub(super) fn ask(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         self.charge(id, Cause::AtsRequest, now);
         let request = self.ats.request(id);
@@ -112,6 +115,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The request has reached the SMMU.
+    #[inline(never)]
     pub(super) fn asked(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         self.ats.counts.translation_requests_count += 1;
         let request = self.ats.request(id);
@@ -132,6 +136,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// A request's STE and CD are known: the answer, if they suffice for it, else a walk.
+    #[inline(never)]
     pub(super) fn request_configured(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let part = &self.smmu.part;
         let entry = &self.luggage[id as usize].configuration;
@@ -166,6 +171,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
     /// A request has a walk slot: its rights are found out at this instant, and charged afterwards as
     /// one walk.
+    #[inline(never)]
     pub(super) fn walk_for_request(&mut self, id: u32, slot: u32, now: Cycle) {
         let request = self.ats.request(id);
         let transaction = request.transaction();
@@ -224,6 +230,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         clippy::unnecessary_wraps,
         reason = "every step gives the time of the next, if there is one"
     )]
+    #[inline(never)]
     pub(super) fn answer(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         if let Some(event) = self.ats.passages[id as usize].answer.1.take() {
             self.write_event(now);
@@ -243,6 +250,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The answer is at the device.
+    #[inline(never)]
     pub(super) fn told<W: Workload>(
         &mut self,
         id: u32,
@@ -310,6 +318,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The request it waited for is answered.
+    #[inline(never)]
     pub(super) fn atc_merged<W: Workload>(
         &mut self,
         id: u32,

@@ -114,7 +114,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The transaction goes to its TBU.
-    #[inline]
+    #[inline(always)]
     pub(super) fn submit(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let flight = &mut self.flights[id as usize];
         flight.state = State::Arrived;

@@ -16,6 +16,7 @@ pub(super) const MOST_INVALIDATIONS: Sleeper = 32;
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// The command at the head of the queue is sent as soon as it may. Whether it has been.
+    #[inline(never)]
     pub(super) fn invalidate_in_turn(&mut self, what: &AtcInvalidation, now: Cycle) -> bool {
         match self.ats.invalidation_slots.acquire(COMMANDS, now) {
             Grant::Held => {
@@ -47,6 +48,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The next stage of an invalidation.
+    #[inline(never)]
     pub(super) fn invalidation_step<W: Workload>(
         &mut self,
         place: u32,

@@ -19,6 +19,7 @@ use crate::walk::Walker;
 
 impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// Through the port and the look-up that finds its configuration.
+    #[inline(never)]
     pub(super) fn translated<W: Workload>(
         &mut self,
         id: u32,
@@ -71,6 +72,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The main TLB's stage 2 of an intermediate address.
+    #[inline(never)]
     pub(super) fn translated_main_tlb<W: Workload>(
         &mut self,
         id: u32,
@@ -91,6 +93,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// The miss it waited for is answered.
+    #[inline(never)]
     pub(super) fn translated_merged<W: Workload>(
         &mut self,
         id: u32,
@@ -148,6 +151,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// STE and CD of a request or a translated transaction could not be had whole.
+    #[inline(never)]
     pub(super) fn unconfigured(&mut self, id: u32, fault: &ConfigurationFault) {
         let luggage = &mut self.luggage[id as usize];
         luggage.keep = false;
@@ -169,12 +173,14 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// Whether all that is needed of an incomplete configuration is its stage 2.
+    #[inline(never)]
     pub(super) fn is_second_stage(&mut self, id: u32) -> bool {
         self.flights[id as usize].leg == Leg::Translated
             && std::mem::take(&mut self.ats.passages[id as usize].second_stage)
     }
 
     /// The configuration of a translated transaction is known: its outcome, or a walk of stage 2.
+    #[inline(never)]
     pub(super) fn translated_configured(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
         let transaction = &self.ats.passages[id as usize].translated;
         let entry = &self.luggage[id as usize].configuration;
@@ -192,6 +198,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// A translated transaction has a walk slot.
+    #[inline(never)]
     pub(super) fn walk_for_translated(&mut self, id: u32, slot: u32, now: Cycle) {
         let transaction = self.ats.passages[id as usize].translated;
         let play = &mut self.plays[slot as usize];
