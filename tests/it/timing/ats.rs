@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use smmu::addr::{Iova, Pa};
 use smmu::ats::AtsEndpoints;
 use smmu::cache::CacheConfig;
+use smmu::config::{Httu, SmmuConfig};
 use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, PhysMem, Ram};
 use smmu::observe::{Access, Observer, Structure};
@@ -116,7 +117,49 @@ impl Observer for Leaf {
     }
 }
 
-fn bench(settings: &RunSettings) -> Bench {
+/// Whether hardware updates descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Updates {
+    No,
+    Yes,
+}
+
+/// The same SMMU as a part that updates descriptors, and streams that have it do so: CD.{HA, HD} of
+/// stage 1, STE.{S2HA, S2HD} of stage 2.
+fn updating(smmu: &Smmu, ram: &Ram, stes: u64) -> Smmu {
+    let config = SmmuConfig {
+        httu: Httu::Dirty,
+        ..smmu.config().clone()
+    };
+    let mut other = Smmu::new(config).unwrap();
+    for (name, width) in [
+        ("STRTAB_BASE", Width::W64),
+        ("STRTAB_BASE_CFG", Width::W32),
+        ("CR0", Width::W32),
+    ] {
+        let value = smmu.mmio_read(register(name), width);
+        other.mmio_write(register(name), width, value);
+    }
+    let mut port = ram.port();
+    let mut set = |at: u64, bits: u64| {
+        let word = port.read64(Pa::new(at), AccessClass::Stage1).unwrap();
+        let pa = Pa::new(at);
+        port.write64(pa, word | bits, AccessClass::Stage1).unwrap();
+        word
+    };
+    for stream in 0..u64::from(STREAMS) {
+        let ste = stes + stream * 64;
+        let first = set(ste, 0);
+        // A nested stream's CD is in its guest's memory, whose place is the world's affair.
+        if first >> 1 & 7 == 0b101 {
+            set(first & 0x000f_ffff_ffff_ffc0, 3 << 42);
+        }
+        set(ste + 16, 3 << 55);
+    }
+    other
+}
+
+fn bench(settings: &RunSettings, updates: Updates) -> Bench {
     let ram = Ram::sparse();
     let (mut world, mut smmu) = World::new(&ram, &settings.world()).unwrap();
     let mut port = ram.port();
@@ -135,6 +178,9 @@ fn bench(settings: &RunSettings) -> Bench {
     });
     let leaves = leaves.collect();
     let stes = smmu.mmio_read(register("STRTAB_BASE"), Width::W64) & 0x000f_ffff_ffff_ffc0;
+    if updates == Updates::Yes {
+        smmu = updating(&smmu, &ram, stes);
+    }
     let (base, log2) = EVENTS;
     smmu.mmio_write(register("EVENTQ_BASE"), Width::W64, base | log2);
     let enabled = smmu.mmio_read(register("CR0"), Width::W32) | 1 << 2;
@@ -148,6 +194,15 @@ fn bench(settings: &RunSettings) -> Bench {
 }
 
 impl Bench {
+    /// The leaf descriptors as they are now.
+    fn descriptors(&self) -> Vec<u64> {
+        let mut port = self.ram.port();
+        let places = self.leaves.iter().flatten();
+        places
+            .map(|(pa, _)| port.read64(*pa, AccessClass::Stage1).unwrap())
+            .collect()
+    }
+
     /// The events written, as words.
     fn events(&self, smmu: &Smmu) -> Vec<u64> {
         let prod = smmu.mmio_read(register("EVENTQ_PROD"), Width::W32);
@@ -187,7 +242,7 @@ fn act() -> impl Strategy<Value = Act> {
             page,
             write,
         });
-    let page = (0..STREAMS, 0..PAGES, 0usize..6).prop_map(|(stream, page, how)| Act::Page {
+    let page = (0..STREAMS, 0..PAGES, 0usize..7).prop_map(|(stream, page, how)| Act::Page {
         stream,
         page,
         how,
@@ -225,13 +280,15 @@ fn operations(bench: &Bench, acts: &[Act], transactions: &mut u64) -> Vec<Operat
             }
             Act::Page { stream, page, how } => {
                 let (pa, leaf) = bench.leaves[stream as usize][page as usize];
-                // Gone; read-only by either stage's bits; never used; out of range; as it was.
+                // Gone; read-only by either stage's bits; clean (DBM); never used; both; out of range;
+                // as it was.
                 let value = [
                     0,
                     leaf ^ 1 << 7,
+                    leaf ^ 1 << 7 | 1 << 51,
                     leaf & !(1 << 10),
+                    (leaf ^ 1 << 7 | 1 << 51) & !(1 << 10),
                     leaf | 0xf << 44,
-                    leaf,
                     leaf,
                 ][how];
                 operations.push(Operation::Store { pa, value });
@@ -309,13 +366,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// IHI 0070 §3.9, §13.6: one access after another, tables and STEs change in between. Each
-    /// outcome, and each event of requests and of transactions, in order.
+    /// outcome, each event of requests and of transactions in order, and each descriptor as hardware
+    /// leaves it.
     #[test]
     fn one_device_after_another_gets_the_outcomes_and_events_of_the_functional_model(
         acts in prop::collection::vec(act(), 1..60),
         stages in prop_oneof![Just("stage1"), Just("stage2"), Just("nested"), Just("split")],
         atschk in any::<bool>(),
         entries in prop_oneof![Just(0u32), Just(64)],
+        updates in prop_oneof![Just(Updates::No), Just(Updates::Yes)],
     ) {
         let (stages, eats) = match stages {
             "split" => ("nested", "split-stage"),
@@ -331,10 +390,10 @@ proptest! {
             format!("machine.eats={eats}"),
             format!("machine.atschk={atschk}"),
         ]);
-        let timed = bench(&settings);
+        let timed = bench(&settings, updates);
         let (noting, _, events) = in_time(&timed, &settings, operations(&timed, &acts, &mut 0));
 
-        let at_once = bench(&settings);
+        let at_once = bench(&settings, updates);
         let mut smmu = at_once.smmu.clone();
         let mut devices = AtsEndpoints::new(entries as usize, 12);
         let mut port = at_once.ram.port();
@@ -356,6 +415,7 @@ proptest! {
         }
         prop_assert_eq!(&noting.outcomes, &outcomes);
         prop_assert_eq!(events, at_once.events(&smmu));
+        prop_assert_eq!(timed.descriptors(), at_once.descriptors());
     }
 }
 
@@ -387,7 +447,7 @@ fn with_ats(changes: &[&str]) -> RunSettings {
 #[test]
 fn misses_of_one_page_share_a_request_and_those_of_another_device_do_not() {
     let settings = with_ats(&[]);
-    let bench = bench(&settings);
+    let bench = bench(&settings, Updates::No);
     let operations = (0..20)
         .map(|n| arrive(0, n * 64))
         .chain((0..20).map(|n| arrive(1, n * 64)))
@@ -410,7 +470,7 @@ fn a_sync_waits_for_the_link_the_device_and_the_translations_in_use() {
     let round = 2 * ats.link_latency_cycles + ats.invalidate_cycles;
     let sync = Operation::Command([SYNC, 0]);
     let commands = |before: &[Operation]| {
-        let bench = bench(&settings);
+        let bench = bench(&settings, Updates::No);
         let mut operations = before.to_vec();
         operations.extend([invalidate(0), sync, Operation::AwaitCommands]);
         let (noting, report, _) = in_time(&bench, &settings, operations);
@@ -445,7 +505,7 @@ fn no_more_invalidations_are_under_way_than_there_may_be() {
         let most = format!("ats.invalidations={most}");
         let settings = with_ats(&[&most, "memory.latency_cycles=0", "memory.request_cycles=0"]);
         let ats = &settings.timing.ats;
-        let bench = bench(&settings);
+        let bench = bench(&settings, Updates::No);
         let mut operations: Vec<_> = (0..4).map(|_| invalidate(0)).collect();
         operations.extend([Operation::Command([SYNC, 0]), Operation::AwaitCommands]);
         let (_, report, _) = in_time(&bench, &settings, operations);
