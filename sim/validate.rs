@@ -7,6 +7,7 @@
     reason = "figures for people are rounded, and counts stay far below 2^53"
 )]
 
+mod ats;
 mod closed_forms;
 mod gem5;
 mod hardware;
@@ -123,6 +124,7 @@ pub fn run(effort: Effort, wanted: impl Fn(&str) -> bool) -> Vec<Check> {
     }
     if wanted("V2") {
         closed_forms::latencies(&mut checks);
+        ats::latencies(&mut checks);
     }
     if wanted("V3") {
         closed_forms::littles_law(&mut checks);

@@ -132,6 +132,11 @@ fn miss_rates(report: &Report) -> String {
         ),
     ]
     .into_iter()
+    .chain(
+        report
+            .ats
+            .map(|ats| ("ATC", (ats.atc_misses_count, ats.atc_lookups_count))),
+    )
     .filter(|(_, (_, lookups))| *lookups != 0)
     .map(|(name, (misses, lookups))| (name, 100.0 * ratio(misses, lookups)))
     .collect();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use smmu::timing::{
-    Cause, Latencies, LatencyClass, LatencyStack, Matrix, Report, ResourceUsage, Settings as _,
-    StreamCounts, TimingConfig, Usage,
+    AtsCounts, Cause, Latencies, LatencyClass, LatencyStack, Matrix, Report, ResourceUsage,
+    Settings as _, StreamCounts, TimingConfig, Usage,
 };
 
 use super::run::{Ending, FunctionalResult, RunResult};
@@ -43,6 +43,7 @@ pub fn result<P>(
         "latency_stack_cycles": stack(&report.stack),
         "tbus": report.tbus.iter().map(tbu).collect::<Vec<_>>(),
         "tcu": tcu(report),
+        "ats": report.ats.as_ref().map(ats),
         "memory": memory(report),
         "streams": report.streams.iter().map(|(id, counts)| stream(id.get(), counts)).collect::<Vec<_>>(),
         "vmids": vmids(report),
@@ -189,6 +190,24 @@ fn tcu(report: &Report) -> Value {
         "syncs_count": counts.syncs_count,
         "sync_cycles": counts.sync_cycles,
         "sync_cycles_mean": ratio(counts.sync_cycles, counts.syncs_count),
+    })
+}
+
+fn ats(counts: &AtsCounts) -> Value {
+    json!({
+        "atc_lookups_count": counts.atc_lookups_count,
+        "atc_misses_count": counts.atc_misses_count,
+        "atc_merged_count": counts.atc_merged_count,
+        "translation_requests_count": counts.translation_requests_count,
+        "translated_transactions_count": counts.translated_transactions_count,
+        "unsupported_count": counts.unsupported_count,
+        "aborted_count": counts.aborted_count,
+        "denied_count": counts.denied_count,
+        "discarded_count": counts.discarded_count,
+        "invalidations_count": counts.invalidations_count,
+        "invalidated_count": counts.invalidated_count,
+        "invalidation_cycles": counts.invalidation_cycles,
+        "invalidation_cycles_mean": ratio(counts.invalidation_cycles, counts.invalidations_count),
     })
 }
 

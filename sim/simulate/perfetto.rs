@@ -28,7 +28,18 @@ pub(super) fn place(track: Track) -> (u32, u64, String) {
         Track::ConfigurationSlot(slot) => (3, slot.into(), format!("configuration slot {slot}")),
         Track::WalkSlot(slot) => (4, slot.into(), format!("walk slot {slot}")),
         Track::Memory(channel) => (5, channel.into(), format!("memory channel {channel}")),
+        Track::AtsUp(tbu) => (
+            2,
+            256 + u64::from(tbu) * 2,
+            format!("devices of TBU {tbu} to SMMU"),
+        ),
+        Track::AtsDown(tbu) => (
+            2,
+            256 + u64::from(tbu) * 2 + 1,
+            format!("SMMU to devices of TBU {tbu}"),
+        ),
         Track::Commands => (6, 0, "command queue".to_owned()),
+        Track::Invalidation(slot) => (6, 1 + u64::from(slot), format!("ATC invalidation {slot}")),
     }
 }
 
@@ -118,11 +129,7 @@ impl<W: Write> Perfetto<W> {
 
 impl<W: Write> Probe for Perfetto<W> {
     fn slice(&mut self, slice: &Slice) {
-        let wanted = slice.index < self.first || slice.track == Track::Commands;
-        if !wanted || self.error.is_some() {
-            return;
-        }
-        if slice.track == Track::Commands && slice.index >= self.first {
+        if slice.index >= self.first || self.error.is_some() {
             return;
         }
         if let Err(error) = self.write(slice) {

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use smmu::Smmu;
 use smmu::addr::{Iova, Pa};
+use smmu::ats::AtsEndpoints;
 use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
 use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, PhysMem, Ram};
 use smmu::observe::{Access, Observer, Structure};
 use smmu::spec::event::Event;
-use smmu::timing::{Completed, Machine, Operation, Probe, Report, Workload};
+use smmu::timing::{Completed, Machine, Operation, Probe, Report, UseOfAts, Workload};
 use smmu::{Outcome, Transaction};
 use thiserror::Error;
 
@@ -131,10 +132,10 @@ fn prepare<'a>(
 ) -> Result<(Source<'a>, Smmu), RunError> {
     let Input::Trace(path) = input else {
         if settings.workload.pattern == Pattern::Driver {
-            let (driven, smmu) = Driven::new(ram, &settings.machine, &settings.workload)?;
+            let (driven, smmu) = Driven::new(ram, &settings.world(), &settings.workload)?;
             return Ok((Source::driven(driven), smmu));
         }
-        let (mut world, smmu) = World::new(ram, &settings.machine)?;
+        let (mut world, smmu) = World::new(ram, &settings.world())?;
         let mut generator = Generator::new(&settings.workload, &mut world)?;
         if settings.workload.pattern == Pattern::Ring {
             generator = generator.with_leaves(leaves(ram, &smmu, settings));
@@ -144,12 +145,16 @@ fn prepare<'a>(
     let (format, bytes) = open(path)?;
     let mut source = Source::trace(path, format, bytes, (ram, shadow));
     if format == Format::Recorded || source.sets_up() {
+        if settings.timing.ats.enabled == UseOfAts::On {
+            let what = "ats.enabled = true: the trace sets up an SMMU without ATS".to_owned();
+            return Err(WorkloadError::World { what }.into());
+        }
         let smmu = Smmu::new(SmmuConfig::qemu_11()).map_err(|error| WorkloadError::World {
             what: error.to_string(),
         })?;
         return Ok((source, smmu));
     }
-    let (world, smmu) = World::new(ram, &settings.machine)?;
+    let (world, smmu) = World::new(ram, &settings.world())?;
     Ok((source.on(world), smmu))
 }
 
@@ -255,10 +260,17 @@ pub fn functional(
     let mut smmu = smmu.with_other_caches(caches)?;
     let mut port = ram.port();
     let mut result = FunctionalResult::default();
+    let ats = &settings.timing.ats;
+    let mut devices = (ats.enabled == UseOfAts::On)
+        .then(|| AtsEndpoints::new(ats.entries as usize, ats.stu_log2 as u8));
     while let Some(operation) = source.next_operation() {
         match operation {
             Operation::Arrive(arrival) => {
-                let outcome = smmu.translate(&mut port, &arrival.transaction, &mut ());
+                let transaction = &arrival.transaction;
+                let outcome = match &mut devices {
+                    Some(devices) => devices.access(&mut smmu, &mut port, transaction, &mut ()),
+                    None => smmu.translate(&mut port, transaction, &mut ()),
+                };
                 let index = result.transactions_count;
                 result.digest ^= digest(index, &outcome);
                 result.transactions_count += 1;
@@ -275,7 +287,10 @@ pub fn functional(
             Operation::Command(words) => {
                 result.commands_count += 1;
                 // An illegal command of a trace does nothing, timed or not.
-                let _ = smmu.execute_command(&mut port, words);
+                let _ = match &mut devices {
+                    Some(devices) => smmu.execute_command_with(&mut port, devices, words),
+                    None => smmu.execute_command(&mut port, words),
+                };
             }
             Operation::Register {
                 offset,

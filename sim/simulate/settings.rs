@@ -4,14 +4,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use smmu::timing::{Field, Section as _, SettingError, Settings as _, TimingConfig, Value};
+use smmu::timing::{
+    Field, Section as _, SettingError, Settings as _, TimingConfig, UseOfAts, Value,
+};
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::suggest;
 use crate::workload::generator::WorkloadSection;
-use crate::workload::world::MachineSection;
+use crate::workload::world::{Eats, MachineSection};
 
 /// Everything that names a run: the timed machine, its streams and tables, and the workload.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,6 +104,18 @@ pub const PRESETS: &[Preset] = &[
 ];
 
 impl RunSettings {
+    /// Streams and tables as they are made: with what suits the devices.
+    pub fn world(&self) -> MachineSection {
+        let mut machine = self.machine.clone();
+        if machine.eats == Eats::Auto {
+            machine.eats = match self.timing.ats.enabled {
+                UseOfAts::On => Eats::Full,
+                UseOfAts::Off => Eats::Off,
+            };
+        }
+        machine
+    }
+
     /// The settings of a preset on top of the defaults.
     ///
     /// # Errors
@@ -303,6 +317,7 @@ impl RunSettings {
 fn value_of(value: &Spanned<DeValue<'_>>) -> Option<Value> {
     match value.get_ref() {
         DeValue::String(word) => Some(Value::Word(word.to_string())),
+        DeValue::Boolean(word) => Some(Value::Word(word.to_string())),
         DeValue::Integer(number) => {
             let (digits, radix) = (number.as_str(), number.radix());
             match u64::from_str_radix(digits, radix) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use smmu::timing::{Cause, LatencyClass, Report};
+use smmu::timing::{AtsCounts, Cause, LatencyClass, Report};
 
 use super::json::ratio;
 use super::run::{Ending, RunResult};
@@ -85,6 +85,9 @@ pub fn table<P>(run: &RunResult<P>) -> String {
         ));
     }
     line(format_args!("\n{}", misses(report)));
+    if let Some(counts) = &report.ats {
+        line(format_args!("{}", ats(counts)));
+    }
     if let Some(comparison) = &run.comparison {
         line(format_args!(
             "recorded answers: {} equal, {} different; {} known departures of the recording machine, \
@@ -131,4 +134,37 @@ fn misses(report: &Report) -> String {
         ratio(tcu.sync_cycles, tcu.syncs_count),
         tcu.events_count,
     )
+}
+
+fn ats(counts: &AtsCounts) -> String {
+    let AtsCounts {
+        atc_lookups_count,
+        atc_misses_count,
+        translation_requests_count,
+        translated_transactions_count,
+        unsupported_count,
+        aborted_count,
+        denied_count,
+        discarded_count,
+        invalidations_count,
+        invalidation_cycles,
+        ..
+    } = *counts;
+    let mut text = format!(
+        "ATS: ATC misses {:.2} %; {translation_requests_count} translation requests, \
+        {translated_transactions_count} translated transactions; {invalidations_count} CMD_ATC_INV of {:.1} cycles",
+        100.0 * ratio(atc_misses_count, atc_lookups_count),
+        ratio(invalidation_cycles, invalidations_count),
+    );
+    for (count, what) in [
+        (unsupported_count, "answered as unsupported"),
+        (aborted_count, "answered with Completer Abort"),
+        (denied_count, "granted too little"),
+        (discarded_count, "asked again after an invalidation"),
+    ] {
+        if count != 0 {
+            let _ = write!(text, "; {count} {what}");
+        }
+    }
+    text
 }

@@ -109,16 +109,25 @@ impl Scale {
 
 /// What kind of work a name is, for its colour: names tell all that colours do.
 fn class(name: &str) -> &'static str {
-    let waits = ["_slot", "_queue", "hazard", "merged", "port"];
+    let waits = ["_slot", "_queue", "hazard", "merged", "port", "ats_request"];
     if waits.iter().any(|end| name.ends_with(end)) {
         "wait"
-    } else if name.contains("tlb") || name.contains("cache") {
+    } else if name.contains("tlb") || name.contains("cache") || name == "atc" {
         "conf"
     } else if name.contains("read") || name.contains("stage") || name == "configuration" {
         "s1"
     } else if name.contains("walk") || name.contains("fetch") || name.contains("configuration") {
         "s2"
-    } else if ["link", "request", "answer", "command"].contains(&name) {
+    } else if [
+        "link",
+        "ats_link",
+        "request",
+        "answer",
+        "command",
+        "invalidation",
+    ]
+    .contains(&name)
+    {
         "new"
     } else {
         "wait"
@@ -353,7 +362,7 @@ fn bar(out: &mut Page, scale: &Scale, lane: u64, slice: &Slice) -> fmt::Result {
     let (left, width) = (scale.x(begin), (scale.x(end) - scale.x(begin)).max(1.5));
     let top = lane * LANE + 2;
     let whole = matches!(track, Track::Stream(_));
-    let what = if track == Track::Commands {
+    let what = if matches!(track, Track::Commands | Track::Invalidation(_)) {
         "command"
     } else {
         "transaction"

@@ -3,7 +3,7 @@
 use smmu::timing::{Cause, LatencyClass};
 
 use super::runs::{NO_CACHES, mean, report, settings, usual};
-use super::{Checks, figure, rows};
+use super::{Checks, ats, figure, rows};
 
 const HYPERTRIO: &str = include_str!("reference/hypertrio.tsv");
 
@@ -189,6 +189,8 @@ pub(super) fn hypertrio(checks: &mut Checks) {
                 "ns",
                 1.0,
             );
+            let changes: Vec<&str> = base.iter().map(String::as_str).collect();
+            ats::hypertrio(checks, (reference, &changes));
             continue;
         };
         let outstanding = format!("device.outstanding={in_flight}");

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use arm_smmu_v3::{AtsState, Command, Driver, Firmware, Params, Platform, SmmuId};
+use arm_smmu_v3::{AtsState, Command, Driver, Firmware, Params, Platform, SmmuId, Support};
 use iommu_core::ops::{DomainKind, Gather, IommuOps, Prot};
 use iommu_core::{
     Control, CoreConfig, DeviceConfig, DeviceId, DomainId, Errno, Grouping, IommuCore, Kernel,
@@ -26,7 +26,9 @@ use smmu::{Smmu, Transaction};
 use super::error::WorkloadError;
 use super::generator::{Flush, WorkloadSection};
 use super::random::Random;
-use super::world::{BUFFERS, DRIVER_TABLES, FIRST_IOVA, MachineSection, Sharing, Stages};
+use super::world::{
+    Atschk, BUFFERS, DRIVER_TABLES, Eats, FIRST_IOVA, MachineSection, Sharing, Stages,
+};
 use crate::board::{Board, BoardConfig};
 
 /// A board that tells what the driver does to it, in order.
@@ -128,6 +130,16 @@ fn wrong(what: impl std::fmt::Display) -> WorkloadError {
     }
 }
 
+/// Whether devices and part have ATS. The driver switches it on where both do, in full and checked.
+fn with_ats(machine: &MachineSection) -> Result<Support, WorkloadError> {
+    match (machine.eats, machine.atschk) {
+        (Eats::Auto | Eats::Off, _) => Ok(Support::No),
+        (Eats::SplitStage, _) => Err(wrong("machine.eats is auto, full or off")),
+        (Eats::Full, Atschk::Off) => Err(wrong("machine.atschk is true")),
+        (Eats::Full, Atschk::On) => Ok(Support::Yes),
+    }
+}
+
 impl Driven {
     /// Boots a kernel whose devices use the DMA API, leaves memory as it is then in `ram`, and gives
     /// the SMMU, programmed.
@@ -148,6 +160,8 @@ impl Driven {
                 return Err(wrong("machine.stages is stage1 or stage2"));
             }
         }
+        let ats = with_ats(machine)?;
+        part.ats = ats == Support::Yes;
         if section.pages < LEAST_PAGES {
             return Err(wrong(format_args!(
                 "workload.pages is at least {LEAST_PAGES}"
@@ -192,7 +206,10 @@ impl Driven {
                 grouping,
                 ..DeviceConfig::pci(&format!("stream {stream}"))
             };
-            let firmware = Firmware::new(SmmuId(0), StreamId::new(stream));
+            let firmware = Firmware {
+                ats,
+                ..Firmware::new(SmmuId(0), StreamId::new(stream))
+            };
             devices.push(core.add_device(device, &firmware).map_err(wrong)?);
         }
         let domain = |device: &DeviceId| {

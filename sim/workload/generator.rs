@@ -75,6 +75,8 @@ section! {
 /// CMD_TLBI_NSNH_ALL and CMD_SYNC (IHI 0070 §4.4, §4.7).
 const TLBI_NSNH_ALL: u64 = 0x30;
 const SYNC: u64 = 0x46;
+/// All addresses of an ATC, as the size of CMD_ATC_INV (IHI 0070 §4.5.1).
+const EVERYTHING: u64 = 52;
 
 /// A generated workload.
 #[derive(Debug)]
@@ -88,6 +90,8 @@ pub struct Generator {
     weights: Vec<f64>,
     ring: Option<Ring>,
     invalidations: Vec<u64>,
+    /// Commands that invalidate a page in the ATC of each stream's device, if they have ATS.
+    atc: Vec<(u64, u64)>,
 }
 
 /// State of the ring pattern: one ring a stream, used in turn.
@@ -97,6 +101,8 @@ struct Ring {
     leaves: Vec<Vec<(Pa, u64)>>,
     /// Low word of the command that invalidates a page, by stream.
     invalidations: Vec<u64>,
+    /// Commands that invalidate a page in the ATC of each stream's device, if they have ATS.
+    atc: Vec<(u64, u64)>,
     stream: usize,
     /// Next buffer of each stream.
     next: Vec<usize>,
@@ -146,6 +152,9 @@ impl Generator {
             invalidations: (0..world.streams())
                 .map(|stream| world.invalidation(stream))
                 .collect(),
+            atc: (0..world.streams())
+                .filter_map(|stream| world.atc_invalidation(stream))
+                .collect(),
         })
     }
 
@@ -157,6 +166,7 @@ impl Generator {
             next: vec![0; leaves.len()],
             leaves,
             invalidations: self.invalidations.clone(),
+            atc: self.atc.clone(),
             stream: 0,
             used: VecDeque::new(),
             unmapped: Vec::new(),
@@ -309,6 +319,12 @@ impl Generator {
                 ring.pending
                     .push_back(Operation::Command([ring.invalidations[stream], iova | 1]));
                 ring.pending.push_back(Operation::Command([SYNC, 0]));
+                // Devices forget after the SMMU: what they ask meanwhile is answered anew.
+                if let Some(&(low, size)) = ring.atc.get(stream) {
+                    ring.pending
+                        .push_back(Operation::Command([low, iova | size]));
+                    ring.pending.push_back(Operation::Command([SYNC, 0]));
+                }
             }
         }
         let next = (ring.stream, ring.next[ring.stream]);
@@ -317,6 +333,13 @@ impl Generator {
             ring.pending
                 .push_back(Operation::Command([TLBI_NSNH_ALL, 0]));
             ring.pending.push_back(Operation::Command([SYNC, 0]));
+            for &(low, _) in &ring.atc {
+                ring.pending
+                    .push_back(Operation::Command([low, EVERYTHING]));
+            }
+            if !ring.atc.is_empty() {
+                ring.pending.push_back(Operation::Command([SYNC, 0]));
+            }
         }
         // An address is used again only after its invalidation is complete.
         let done = match flush {

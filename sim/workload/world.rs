@@ -16,7 +16,7 @@ use smmu::tables::{
 
 use super::error::WorkloadError;
 
-pub use section::{Granule, MachineSection, Sharing, Stages};
+pub use section::{Atschk, Eats, Granule, MachineSection, Sharing, Stages};
 
 /// Where the SMMU's own structures and host tables are: beside the tables of the first guest, in
 /// memory that no guest uses, so that the host of the simulation finds both near each other.
@@ -140,6 +140,10 @@ impl<'a> World<'a> {
         matches!(self.section.stages, Stages::Stage2 | Stages::Nested)
     }
 
+    fn has_ats(&self) -> bool {
+        matches!(self.section.eats, Eats::Full | Eats::SplitStage)
+    }
+
     /// Which of a number of things that are shared or not is this stream's.
     fn of(&self, stream: u32) -> usize {
         match self.section.sharing {
@@ -149,6 +153,11 @@ impl<'a> World<'a> {
     }
 
     fn build(&mut self) -> Result<Smmu, WorkloadError> {
+        if self.section.eats == Eats::SplitStage && self.section.stages != Stages::Nested {
+            return Err(wrong(
+                "machine.eats = split-stage: machine.stages is nested",
+            ));
+        }
         let streams = self.section.streams;
         let spaces = match self.section.sharing {
             Sharing::Own => streams,
@@ -182,6 +191,11 @@ impl<'a> World<'a> {
                 let stage2 = stage2.expect("every guest has one");
                 ste = ste.with_stage2(stage2, output_size(stage2.geometry()), vmid);
             }
+            ste.0.dw1 = ste.0.dw1.with_eats(match self.section.eats {
+                Eats::Auto | Eats::Off => 0,
+                Eats::Full => 1,
+                Eats::SplitStage => 2,
+            });
             let id = StreamId::new(stream);
             table.set(&mut port, id, &ste.0).map_err(wrong)?;
         }
@@ -196,7 +210,9 @@ impl<'a> World<'a> {
             Width::W32,
             table.strtab_base_cfg().into(),
         );
-        write("CR0", Width::W32, 1);
+        let (smmuen, atschk) = (1, 1 << 4);
+        let checks = self.has_ats() && self.section.atschk == Atschk::On;
+        write("CR0", Width::W32, smmuen | if checks { atschk } else { 0 });
         Ok(smmu)
     }
 
@@ -212,15 +228,19 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The part: one with 52-bit addresses where tables need them.
+    /// The part: one with 52-bit addresses where tables need them, and with ATS where STEs allow it.
     fn part(&self) -> SmmuConfig {
         let section = &self.section;
         let stage1 = self.has_stage1() && section.input_bits > 48;
         let stage2 = section.stages == Stages::Nested && section.stage2_input_bits > 48;
-        if stage1 || stage2 {
+        let part = if stage1 || stage2 {
             SmmuConfig::full()
         } else {
             SmmuConfig::qemu_11()
+        };
+        SmmuConfig {
+            ats: part.ats || self.has_ats(),
+            ..part
         }
     }
 
@@ -355,6 +375,15 @@ impl<'a> World<'a> {
             Stages::Stage2 => TLBI_S2_IPA | vmid << 32,
             _ => TLBI_NH_VAA | vmid << 32,
         }
+    }
+
+    /// The low word of the command that has a stream's device forget what it is told to, and the
+    /// size of a page as the high word tells it (IHI 0070 §4.5.1); `None` without ATS.
+    pub fn atc_invalidation(&self, stream: u32) -> Option<(u64, u64)> {
+        const ATC_INV: u64 = 0x40;
+        let size = u64::from(self.section.page_log2) - 12;
+        self.has_ats()
+            .then_some((ATC_INV | u64::from(stream) << 32, size))
     }
 
     /// Bytes of one page of a device's buffers.

@@ -6,6 +6,7 @@
 //! whose Access flag is clear.
 
 mod array;
+mod atc;
 mod config;
 mod configuration;
 mod context;
@@ -26,6 +27,7 @@ pub use listing::{
     CachedTranslation,
 };
 
+pub(crate) use atc::AtcArray;
 pub(crate) use configuration::{By, ConfigurationCache, ConfigurationEntry};
 pub(crate) use context::Context;
 pub(crate) use entry::{Granted, IpaEntry, Stage1Part, VaEntry, WalkEntry};

@@ -144,8 +144,21 @@ impl Smmu {
         mem: &mut M,
         words: [u64; 2],
     ) -> Result<u64, CommandError> {
+        self.execute_command_with(mem, &mut (), words)
+    }
+
+    /// The same with endpoints that the command may be sent on to.
+    ///
+    /// # Errors
+    /// As [`Self::execute_command`].
+    pub fn execute_command_with<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(
+        &mut self,
+        mem: &mut M,
+        endpoints: &mut E,
+        words: [u64; 2],
+    ) -> Result<u64, CommandError> {
         let command = Command::decode(words, &self.part.config).map_err(CommandError::Illegal)?;
-        self.execute(mem, &mut (), &command)
+        self.execute(mem, endpoints, &command)
     }
 
     fn fetch_and_execute<M: PhysMem + ?Sized, E: Endpoints + ?Sized>(

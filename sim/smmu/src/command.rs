@@ -142,6 +142,15 @@ pub struct AtcInvalidation {
     pub size_log2: u8,
 }
 
+impl AtcInvalidation {
+    /// Whether it names an address of the 2^`size_log2` bytes around `input`.
+    pub(crate) fn meets(&self, substream: Option<SubstreamId>, input: u64, size_log2: u8) -> bool {
+        let wider = u32::from(self.size_log2.max(size_log2));
+        let apart = self.address ^ input;
+        (self.global || self.substream == substream) && apart.checked_shr(wider).unwrap_or(0) == 0
+    }
+}
+
 /// `CMD_PRI_RESP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PriResponse {

@@ -49,6 +49,30 @@ impl Granule {
     }
 }
 
+choice! {
+    /// What the STEs let devices with ATS have (STE.EATS).
+    Eats {
+        /// What suits the devices: all if they use ATS, else nothing.
+        Auto = "auto",
+        /// Nothing.
+        Off = "off",
+        /// Physical addresses.
+        Full = "full",
+        /// Intermediate addresses, translated further by stage 2.
+        SplitStage = "split-stage",
+    }
+}
+
+choice! {
+    /// Whether the SMMU looks the stream of a translated transaction up (CR0.ATSCHK).
+    Atschk {
+        /// It passes it as it is.
+        Off = "false",
+        /// It does.
+        On = "true",
+    }
+}
+
 section! {
     /// Streams and tables.
     MachineSection {
@@ -72,5 +96,9 @@ section! {
             "Input size of stage 2 under a stage 1. 44 takes four levels of 4 KiB tables; above 48 they are those of 52-bit addresses.";
         stage2_start_level: i32 = 0, -1..=3, "level",
             "Start level of stage 2 under a stage 1; up to 16 tables are concatenated there.";
+        eats: Eats = Eats::Auto, (), "",
+            "STE.EATS. auto is full where devices use ATS (ats.enabled), as Linux sets it, else off; split-stage needs machine.stages = nested.";
+        atschk: Atschk = Atschk::On, (), "",
+            "CR0.ATSCHK, where STE.EATS is not off: Linux has translated transactions checked. Without it split-stage ATS acts as off.";
     }
 }

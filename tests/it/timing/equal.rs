@@ -8,13 +8,13 @@ use smmu::timing::{Cause, LatencyClass, Report};
 use smmu_sim::simulate::run::{Ending, Input, RunResult, Watch, functional, timed};
 use smmu_sim::simulate::settings::{PRESETS, RunSettings};
 
-fn run(settings: &RunSettings) -> RunResult {
+pub(super) fn run(settings: &RunSettings) -> RunResult {
     let stop = AtomicBool::new(false);
     timed(settings, &Input::Generated, (), (&stop, &mut ())).unwrap()
 }
 
 /// Invariants of a report that need no reference.
-fn consistent(settings: &RunSettings, report: &Report) {
+pub(super) fn consistent(settings: &RunSettings, report: &Report) {
     // A latency stack's layers add up to the latency.
     assert_eq!(report.stack.total(), report.latency_cycles);
     let by_class: u64 = LatencyClass::ALL
@@ -50,7 +50,7 @@ fn consistent(settings: &RunSettings, report: &Report) {
 
 prop_compose! {
     /// Small caches, few slots, odd latencies: everything that can be in the way is.
-    fn cramped()(
+    pub(super) fn cramped()(
         preset in 0..PRESETS.len(),
         outstanding in 1u32..40,
         tbus in 1u32..4,
@@ -92,7 +92,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn workload()(
+    pub(super) fn workload()(
         pattern in prop_oneof![
             Just("stride"), Just("random"), Just("zipf"), Just("ring"), Just("tenants")
         ],
@@ -119,7 +119,7 @@ prop_compose! {
     }
 }
 
-fn settings(changes: impl IntoIterator<Item = String>) -> RunSettings {
+pub(super) fn settings(changes: impl IntoIterator<Item = String>) -> RunSettings {
     let mut settings = RunSettings::default();
     for change in changes {
         match change.strip_prefix("preset=") {

@@ -13,7 +13,8 @@ use crate::transaction::{
     InstructionOrData, Outcome, Path, Privilege, Response, Transaction, Translation,
 };
 use crate::translate::cached::{self, ConfigurationFault};
-use crate::translate::silent_abort;
+use crate::translate::{Programmed, silent_abort};
+use crate::walk::{Lookaside, Stage2Leaf, Walker};
 
 impl Smmu {
     /// A transaction whose address an endpoint has had translated.
@@ -23,103 +24,152 @@ impl Smmu {
         transaction: &Transaction,
         observer: &mut O,
     ) -> Outcome {
-        let outcome = match self.judge_translated(mem, transaction, observer) {
-            Ok(outcome) => outcome,
-            Err((cause, recorded)) => {
-                let version = self.part.config.version;
-                let fault = Fault::new(cause, transaction, &Request::TABLE_READ, version);
-                Outcome::Terminated {
-                    response: Response::Abort,
-                    fault: Some(fault),
-                    event: recorded.then(|| fault.record()),
-                }
-            }
-        };
+        let outcome = self.pass_translated(mem, transaction, observer);
         if let Some(event) = outcome.event() {
             self.record(mem, event);
         }
         outcome
     }
 
-    /// The outcome, or the fault that aborts it and whether it is recorded.
-    fn judge_translated<M: PhysMem + ?Sized, O: Observer + ?Sized>(
+    fn pass_translated<M: PhysMem + ?Sized, O: Observer + ?Sized>(
         &mut self,
         mem: &mut M,
         transaction: &Transaction,
         observer: &mut O,
-    ) -> Result<Outcome, (Cause, bool)> {
-        let config = &self.part.config;
-        let cr0 = self.part.regs.cr0();
+    ) -> Outcome {
+        let part = &self.part;
+        if let Some(outcome) = part.translated_unconfigured(transaction) {
+            return outcome;
+        }
+        let looked_up = part.translated_configuration(transaction);
+        let entry = part.configure(&mut self.caches, mem, &looked_up, observer);
+        match part.judge_translated(transaction, entry.as_ref()) {
+            Judged::Over(outcome) => outcome,
+            Judged::SecondStage(stream) => {
+                let entry = ConfigurationEntry::new(stream, Ok(Stage1Use::Off));
+                let mut walker = cached::walker(&mut self.caches, mem, observer, &entry);
+                part.second_stage(&mut walker, transaction, &stream).0
+            }
+        }
+    }
+}
+
+/// What the configuration makes of a translated transaction.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
+pub(crate) enum Judged {
+    /// This.
+    Over(Outcome),
+    /// Its address is intermediate.
+    SecondStage(StreamContext),
+}
+
+impl Programmed {
+    /// What becomes of a translated transaction whatever its configuration is.
+    pub(crate) fn translated_unconfigured(&self, transaction: &Transaction) -> Option<Outcome> {
+        let cr0 = self.regs.cr0();
         if !cr0.smmuen() {
-            return Err((Cause::TranslationForbidden, true));
+            return Some(self.refused(transaction, Cause::TranslationForbidden, Recorded::Always));
         }
         // Beyond the physical address size: abort rather than truncate (deviations.md D44).
-        if transaction.address.get() >> config.oas != 0 {
-            return Ok(silent_abort(transaction));
+        if transaction.address.get() >> self.config.oas != 0 {
+            return Some(silent_abort(transaction));
         }
-        let with_pasid = config.pasidtt && transaction.substream.is_some();
-        if !cr0.atschk() {
-            return Ok(passed(transaction, with_pasid));
-        }
-        let recorded = self.part.regs.cr2().rec_cfg_ats();
-        let looked_up = Transaction {
+        (!cr0.atschk()).then(|| passed(transaction, self.has_pasid(transaction)))
+    }
+
+    /// Whether a translated transaction's PASID counts.
+    fn has_pasid(&self, transaction: &Transaction) -> bool {
+        self.config.pasidtt && transaction.substream.is_some()
+    }
+
+    /// The transaction as its configuration is looked up.
+    pub(crate) fn translated_configuration(&self, transaction: &Transaction) -> Transaction {
+        let with_pasid = self.has_pasid(transaction);
+        Transaction {
             substream: transaction.substream.filter(|_| with_pasid),
             ..*transaction
-        };
-        let entry = self
-            .part
-            .configure(&mut self.caches, mem, &looked_up, observer);
-        let stream = match &entry {
-            Ok(entry) => entry
-                .stream
-                .map_err(|illegal| (Cause::BadSte(illegal), recorded))?,
-            Err(ConfigurationFault {
-                found: Some(found), ..
-            }) => found.0,
-            Err(fault) => return Err((fault.raised.cause, recorded)),
-        };
-        if stream.action == StreamAction::Abort {
-            return Ok(silent_abort(transaction));
-        }
-        let eats = self.effective_eats(&stream);
-        if eats == Eats::Disabled {
-            return Err((Cause::TranslationForbidden, true));
-        }
-        if with_pasid {
-            match &entry {
-                Err(fault) => return Err((fault.raised.cause, recorded)),
-                Ok(entry) => entry
-                    .stage1
-                    .map(|_| ())
-                    .map_err(|illegal| (Cause::BadCd(illegal), recorded))?,
-            }
-        }
-        match (eats, &stream.s2) {
-            (Eats::SplitStage, Some(_)) => {
-                Ok(self.second_stage(mem, transaction, &stream, with_pasid, observer))
-            }
-            _ => Ok(passed(transaction, with_pasid)),
         }
     }
 
-    /// Stage 2 of an intermediate address. Faults are recorded as ever, and always abort.
-    fn second_stage<M: PhysMem + ?Sized, O: Observer + ?Sized>(
-        &mut self,
-        mem: &mut M,
+    /// What the configuration makes of a translated transaction that is checked.
+    pub(crate) fn judge_translated(
+        &self,
+        transaction: &Transaction,
+        entry: Result<&ConfigurationEntry, &ConfigurationFault>,
+    ) -> Judged {
+        let with_pasid = self.has_pasid(transaction);
+        let wrong =
+            |cause| Judged::Over(self.refused(transaction, cause, Recorded::IfConfigurationIs));
+        let stream = match entry {
+            Ok(entry) => match entry.stream {
+                Ok(stream) => stream,
+                Err(illegal) => return wrong(Cause::BadSte(illegal)),
+            },
+            Err(ConfigurationFault {
+                found: Some(found), ..
+            }) => found.0,
+            Err(fault) => return wrong(fault.raised.cause),
+        };
+        if stream.action == StreamAction::Abort {
+            return Judged::Over(silent_abort(transaction));
+        }
+        let eats = self.effective_eats(&stream);
+        if eats == Eats::Disabled {
+            let cause = Cause::TranslationForbidden;
+            return Judged::Over(self.refused(transaction, cause, Recorded::Always));
+        }
+        if with_pasid {
+            match entry {
+                Err(fault) => return wrong(fault.raised.cause),
+                Ok(entry) => {
+                    if let Err(illegal) = entry.stage1 {
+                        return wrong(Cause::BadCd(illegal));
+                    }
+                }
+            }
+        }
+        match (eats, &stream.s2) {
+            (Eats::SplitStage, Some(_)) => Judged::SecondStage(stream),
+            _ => Judged::Over(passed(transaction, with_pasid)),
+        }
+    }
+
+    /// Ends a translated transaction with an abort.
+    fn refused(&self, transaction: &Transaction, cause: Cause, recorded: Recorded) -> Outcome {
+        let fault = Fault::new(
+            cause,
+            transaction,
+            &Request::TABLE_READ,
+            self.config.version,
+        );
+        let recorded = match recorded {
+            Recorded::Always => true,
+            Recorded::IfConfigurationIs => self.regs.cr2().rec_cfg_ats(),
+        };
+        Outcome::Terminated {
+            response: Response::Abort,
+            fault: Some(fault),
+            event: recorded.then(|| fault.record()),
+        }
+    }
+
+    /// Stage 2 of an intermediate address, and the leaf it found. Faults are recorded as ever, and
+    /// always abort.
+    pub(crate) fn second_stage<M: PhysMem + ?Sized, O: Observer + ?Sized, C: Lookaside>(
+        &self,
+        walker: &mut Walker<'_, M, O, C>,
         transaction: &Transaction,
         stream: &StreamContext,
-        with_pasid: bool,
-        observer: &mut O,
-    ) -> Outcome {
+    ) -> (Outcome, Option<Stage2Leaf>) {
         let mut transaction = *transaction;
-        if !with_pasid {
+        if !self.has_pasid(&transaction) {
             transaction.substream = None;
             transaction.pnu = Privilege::Unprivileged;
             transaction.ind = InstructionOrData::Data;
         }
         let request = stream.request(&transaction);
         let address = transaction.address;
-        let raised = if address.get() >> self.part.config.ias() != 0 {
+        let raised = if address.get() >> self.config.ias() != 0 {
             Raised::always(Cause::AddressSize(Site {
                 stage: Stage::Stage1,
                 class: Class::In,
@@ -127,15 +177,13 @@ impl Smmu {
                 level: 0,
             }))
         } else {
-            let entry = ConfigurationEntry::new(*stream, Ok(Stage1Use::Off));
-            let mut walker = cached::walker(&mut self.caches, mem, observer, &entry);
             let Some(s2) = &stream.s2 else {
-                return silent_abort(&transaction);
+                return (silent_abort(&transaction), None);
             };
             let ipa = Ipa::new(address.get());
             match walker.stage2(s2, ipa, Purpose::Input, request) {
                 Ok(leaf) => {
-                    return Outcome::Translated(Translation {
+                    let outcome = Outcome::Translated(Translation {
                         pa: leaf.pa,
                         span_log2: leaf.span_log2,
                         kind: leaf.kind,
@@ -144,6 +192,7 @@ impl Smmu {
                         attributes: transaction.attributes.consistent(),
                         path: Path::Stage2,
                     });
+                    return (outcome, Some(leaf));
                 }
                 Err(cause) => Raised::of_stage(cause, s2.disposition),
             }
@@ -158,8 +207,17 @@ impl Smmu {
                 ..raised
             },
         };
-        self.part.faulted(raised, &transaction, &request)
+        (self.faulted(raised, &transaction, &request), None)
     }
+}
+
+/// When an abort is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// Always.
+    Always,
+    /// With CR2.REC_CFG_ATS.
+    IfConfigurationIs,
 }
 
 /// A translated transaction that goes on as it is.

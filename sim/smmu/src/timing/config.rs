@@ -8,8 +8,9 @@ mod sections;
 mod setting;
 
 pub use sections::{
-    Commands, Completion, ConfigurationCache, Device, Events, Hazard, HazardMerge, IndexBits, Link,
-    MainTlb, Memory, MicroTlb, Policy, Probes, Stage2Tlb, Tbu, Tcu, WalkCache, WalkCacheLayout,
+    Ats, Commands, Completion, ConfigurationCache, Device, Events, Hazard, HazardMerge, IndexBits,
+    Link, MainTlb, Memory, MicroTlb, Policy, Probes, Stage2Tlb, Tbu, Tcu, UseOfAts, WalkCache,
+    WalkCacheLayout,
 };
 pub use setting::{Field, Section, Setting, SettingError, Settings, Value};
 
@@ -18,6 +19,8 @@ crate::settings! {
     TimingConfig {
         /// Devices.
         device: Device,
+        /// Those with ATS.
+        ats: Ats,
         /// Translation buffer units.
         tbu: Tbu,
         /// Their first TLB.

@@ -9,14 +9,18 @@
 //! if no invalidation that covers it has begun since; and a CMD_SYNC completes only when every
 //! transaction that had already looked at translations is over.
 
+mod ats;
 mod commands;
 mod configure;
+mod devices;
 mod flight;
 mod front;
+mod invalidate;
 mod leave;
 mod report;
 mod tbu;
 mod tcu;
+mod translated;
 
 pub use report::{Report, ResourceUsage};
 
@@ -41,13 +45,16 @@ use crate::mem::PhysMem;
 use crate::smmu::Smmu;
 use crate::transaction::{Outcome, Response};
 use commands::CommandEngine;
+use devices::{Devices, atc_shape};
 use flight::{Flight, Luggage, State};
+use invalidate::{INVALIDATIONS, MOST_INVALIDATIONS};
 use tbu::Tbu;
 
-/// Sleepers before the first transaction: the source of operations, and the command queue.
+/// Sleepers before the first transaction: the source of operations, the command queue, and ATC
+/// invalidations.
 const SOURCE: Sleeper = 0;
 const COMMANDS: Sleeper = 1;
-const FIRST: Sleeper = 2;
+const FIRST: Sleeper = INVALIDATIONS + MOST_INVALIDATIONS;
 
 /// Streams counted one by one; the rest are counted as one.
 const STREAMS: usize = 1 << 16;
@@ -152,6 +159,7 @@ pub struct Machine<M, P = ()> {
     scheduler: Scheduler,
     memory: MemoryPort,
     tbus: Vec<Tbu>,
+    ats: Devices,
     requests: Slots,
     configuration_slots: Slots,
     walk_slots: Slots,
@@ -231,6 +239,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         ] {
             shape(entries, ways, policy, IndexBits::Hashed, seed).validate(name)?;
         }
+        atc_shape(config).validate("ats")?;
         smmu.caches = Caches::new(&caches);
         let tcu = &config.tcu;
         let plays = tcu.walk_slots + tcu.configuration_slots;
@@ -238,6 +247,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             scheduler: Scheduler::new(),
             memory: MemoryPort::new(&config.memory),
             tbus: (0..config.tbu.count).map(|_| Tbu::new(config)).collect(),
+            ats: Devices::new(config),
             requests: Slots::new(tcu.request_slots),
             configuration_slots: Slots::new(tcu.configuration_slots),
             walk_slots: Slots::new(tcu.walk_slots),
@@ -303,6 +313,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                     self.issue(workload);
                 }
                 COMMANDS => self.command_step(now, workload),
+                INVALIDATIONS..FIRST => {
+                    self.invalidation_step(sleeper - INVALIDATIONS, now, workload);
+                }
                 sleeper => self.go_on(sleeper - FIRST, now, workload),
             }
         }
@@ -384,6 +397,14 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     #[inline]
     fn step<W: Workload>(&mut self, id: u32, now: Cycle, workload: &mut W) -> Option<Cycle> {
         match self.flights[id as usize].state {
+            State::Atc => self.atc(id, now),
+            State::AtcMerged => self.atc_merged(id, now, workload),
+            State::AtsRequest => self.ask(id, now),
+            State::AtsAtTcu => self.asked(id, now),
+            State::AtsAnswered => self.told(id, now, workload),
+            State::Translated => self.translated(id, now, workload),
+            State::TranslatedMainTlb => self.translated_main_tlb(id, now, workload),
+            State::TranslatedMerged => self.translated_merged(id, now, workload),
             State::Arrived => self.enter(id, now),
             State::MicroTlb => self.micro_tlb(id, now, workload),
             State::MainTlb => self.main_tlb(id, now, workload),

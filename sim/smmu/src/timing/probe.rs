@@ -17,6 +17,12 @@ pub enum Track {
     LinkUp(u32),
     /// Messages of the TCU to a TBU.
     LinkDown(u32),
+    /// Messages of a TBU's devices with ATS to the SMMU.
+    AtsUp(u32),
+    /// Messages of the SMMU to a TBU's devices with ATS.
+    AtsDown(u32),
+    /// An ATC invalidation, from the SMMU to the device and back.
+    Invalidation(u32),
     /// Accesses of a memory channel.
     Memory(u32),
     /// The command queue.
@@ -34,7 +40,7 @@ pub struct Slice {
     pub begin: Cycle,
     /// When it was over.
     pub end: Cycle,
-    /// Which transaction it was for, counted from 0; of commands, which command.
+    /// Which transaction it was for, counted from 0; of commands and ATC invalidations, which command.
     pub index: u64,
     /// The input address, the physical address, or whatever else it was about.
     pub address: u64,

@@ -21,6 +21,18 @@ pub struct Usage {
     pub peak_count: u64,
 }
 
+impl Usage {
+    /// Adds the use of another of the same kind; the most at once is that of the busier one.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.grants_count += other.grants_count;
+        self.waits_count += other.waits_count;
+        self.waited_cycles += other.waited_cycles;
+        self.held_cycles += other.held_cycles;
+        self.full_cycles += other.full_cycles;
+        self.peak_count = self.peak_count.max(other.peak_count);
+    }
+}
+
 /// A number of slots, each held from acquisition to release; who finds none waits in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slots {

@@ -1,6 +1,10 @@
 //! What a run counts: by TBU, TCU, stream and cause. Names follow the performance events of the
 //! architecture (IHI 0070 §10.4) and of MMU-600/700.
 
+mod ats;
+
+pub use ats::AtsCounts;
+
 use hdrhistogram::Histogram;
 
 use super::scheduler::Cycle;
@@ -26,11 +30,20 @@ pub enum LatencyClass {
     Configuration,
     /// It faulted or was aborted.
     Fault,
+    /// ATC hit: sent translated.
+    AtcHit,
+    /// Sent translated after a translation request of its own.
+    AtcMiss,
+    /// Sent translated after another's translation request for the same unit.
+    AtcMerged,
 }
 
 impl LatencyClass {
+    /// How many there are.
+    pub const COUNT: usize = 12;
+
     /// All, in the order of the enumeration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; Self::COUNT] = [
         Self::MicroTlb,
         Self::MainTlb,
         Self::Merged,
@@ -40,6 +53,9 @@ impl LatencyClass {
         Self::Bypass,
         Self::Configuration,
         Self::Fault,
+        Self::AtcHit,
+        Self::AtcMiss,
+        Self::AtcMerged,
     ];
 
     /// Name in results.
@@ -54,6 +70,9 @@ impl LatencyClass {
             Self::Bypass => "bypass",
             Self::Configuration => "configuration_miss",
             Self::Fault => "fault",
+            Self::AtcHit => "atc_hit",
+            Self::AtcMiss => "atc_miss",
+            Self::AtcMerged => "atc_merged",
         }
     }
 }
@@ -95,11 +114,19 @@ pub enum Cause {
     Order,
     /// The output port.
     Output,
+    /// The device's ATC: in line, and the look-up.
+    Atc,
+    /// Another translation request for the same unit.
+    AtcHazard,
+    /// In line for a translation request that the device may have outstanding.
+    AtsRequest,
+    /// The link between device and SMMU: in line, and both ways.
+    AtsLink,
 }
 
 impl Cause {
     /// How many there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 21;
 
     /// All, in the order of the enumeration.
     pub const ALL: [Self; Self::COUNT] = [
@@ -120,6 +147,10 @@ impl Cause {
         Self::MemoryQueue,
         Self::Order,
         Self::Output,
+        Self::Atc,
+        Self::AtcHazard,
+        Self::AtsRequest,
+        Self::AtsLink,
     ];
 
     /// Name in results.
@@ -142,6 +173,10 @@ impl Cause {
             Self::MemoryQueue => "memory_queue",
             Self::Order => "order",
             Self::Output => "output",
+            Self::Atc => "atc",
+            Self::AtcHazard => "atc_hazard",
+            Self::AtsRequest => "ats_request",
+            Self::AtsLink => "ats_link",
         }
     }
 }
@@ -276,7 +311,7 @@ pub struct TbuCounts {
 /// Counts of the TCU, named after the architected and MMU-600/700 TCU events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcuCounts {
-    /// Requests from TBUs.
+    /// Requests from TBUs, and translation requests of devices.
     pub requests_count: u64,
     /// Configuration cache lookups (0x92).
     pub configuration_lookups_count: u64,
@@ -328,7 +363,7 @@ pub struct StreamCounts {
     /// Bytes of those that were translated.
     pub transferred_bytes: u64,
     /// Of these, how many by each way: see [`LatencyClass`].
-    pub by_class_count: [u64; 9],
+    pub by_class_count: [u64; LatencyClass::COUNT],
     /// Sum of their latencies.
     pub latency_cycles: u64,
     /// The longest.

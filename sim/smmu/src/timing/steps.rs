@@ -12,7 +12,7 @@ use super::config::Probes;
 use super::scheduler::Cycle;
 use super::statistics::TcuCounts;
 use crate::addr::{Ipa, Pa};
-use crate::cache::{CacheView, Context, IpaEntry, WalkEntry, ipa_entry};
+use crate::cache::{CacheView, Caches, Context, ContiguousHint, IpaEntry, WalkEntry, ipa_entry};
 use crate::observe::{Access, Action, CacheEvent, Observer, Structure};
 use crate::perm::ACCESS_FLAG;
 use crate::walk::params::TableParams;
@@ -103,7 +103,32 @@ pub(super) struct TimedView<'a, 't> {
     pub(super) pending_cycles: Cycle,
 }
 
-impl TimedView<'_, '_> {
+impl<'a, 't> TimedView<'a, 't> {
+    /// A view for translations of these contexts, by VA and by IPA.
+    #[inline(always)]
+    pub(super) fn new(
+        caches: &'a mut Caches,
+        (stage1_context, stage2_context): (Context, Context),
+        (tape, fills): (&'t RefCell<Vec<Step>>, &'t mut Vec<Fill>),
+        (counts, costs): (&'t mut TcuCounts, ProbeCosts),
+    ) -> Self {
+        Self {
+            view: CacheView {
+                walk: &mut caches.walk,
+                stage2: &mut caches.stage2,
+                contiguous: ContiguousHint::Used,
+                stage1_context,
+                stage2_context,
+                events: None,
+            },
+            tape,
+            fills,
+            counts,
+            costs,
+            pending_cycles: 0,
+        }
+    }
+
     fn step(&mut self, step: Step) {
         self.tape.borrow_mut().push(step);
     }

@@ -70,6 +70,16 @@ choice! {
     }
 }
 
+choice! {
+    /// Whether devices translate by ATS before they send.
+    UseOfAts {
+        /// They send untranslated.
+        Off = "false",
+        /// They have an ATC, ask for what it does not hold, and send translated.
+        On = "true",
+    }
+}
+
 /// Entries a cache may have.
 const MOST_ENTRIES: u32 = 1 << 20;
 /// A latency longer than this is a mistake in the file.
@@ -84,6 +94,38 @@ section! {
             "Least time between two arrivals; 0 lets the next come as soon as there is room, so that the SMMU is what limits.";
         round_trip_cycles: u64 = 0, 0..=LONGEST, "cycles",
             "Time a transaction spends outside the SMMU: bus, memory, completion. 0 measures the translation alone; pcie-bench presets set it.";
+    }
+}
+
+section! {
+    /// Devices with PCIe ATS: the ATC of each, its link, and invalidation.
+    Ats {
+        enabled: UseOfAts = UseOfAts::Off, (), "",
+            "Whether devices use ATS. Off: most devices cannot, and Linux enables it only for those that firmware vouches for.";
+        entries: u32 = 64, 0..=MOST_ENTRIES, "entries",
+            "Translations that a device's ATC holds, whatever their sizes; 0 leaves it out, and every transaction asks. HyperTRIO's device TLB has 64.";
+        ways: u32 = 8, 0..=MOST_ENTRIES, "ways",
+            "Ways of a set, 0 for fully associative. HyperTRIO's device TLB has 8.";
+        policy: Policy = Policy::Lru, (), "",
+            "HyperTRIO's device TLB replaces the least recently used.";
+        index: IndexBits = IndexBits::Hashed, (), "",
+            "Set choice: hashed, as strides are the rule in DMA.";
+        latency_cycles: u64 = 2, 0..=LONGEST, "cycles",
+            "Time of a look-up in the ATC: 2 ns in HyperTRIO's device TLB.";
+        lookups: u32 = 2, 1..=1024, "lookups",
+            "Look-ups of one ATC under way at once; lookups divided by latency start a cycle: one a cycle.";
+        requests: u32 = 32, 1..=4096, "requests",
+            "Translation requests that one device may have outstanding: the tags a PCIe function has without extended tags.";
+        stu_log2: u32 = 12, 12..=43, "log2 bytes",
+            "Smallest translation unit, as software sets it: misses of one unit share a request, and what no table translates is answered in this size. Linux sets the SMMU's smallest page.";
+        link_latency_cycles: u64 = 450, 0..=LONGEST, "cycles",
+            "Time of one message between device and SMMU, each way: 450 ns of PCIe in HyperTRIO. The transactions themselves are not delayed: device.round_trip_cycles counts that.";
+        link_interval_cycles: u64 = 1, 1..=LONGEST, "cycles",
+            "Time between two messages of one direction; devices of one TBU share a link. One a cycle.";
+        invalidations: u32 = 32, 1..=32, "invalidations",
+            "ATC invalidations sent and not yet completed; further ones wait in the command queue. PCIe numbers them by 5 bits.";
+        invalidate_cycles: u64 = 4, 0..=LONGEST, "cycles",
+            "Time an ATC needs for one invalidation: a match of all entries at once, as in the TLBs. Link and translations in use come on top.";
     }
 }
 

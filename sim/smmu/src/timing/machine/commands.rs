@@ -29,7 +29,9 @@ enum Phase {
     ToTbus,
     /// The TBUs have done it; their acknowledgement is on its way back.
     Acknowledged,
-    /// A CMD_SYNC waits for transactions.
+    /// A CMD_ATC_INV waits until it may be sent.
+    AtcSlot,
+    /// A CMD_SYNC waits for transactions and ATC invalidations.
     Syncing,
     /// A CMD_SYNC reports.
     Reporting,
@@ -48,6 +50,8 @@ pub(super) struct CommandEngine {
     log: VecDeque<Command>,
     /// Transactions a CMD_SYNC still waits for.
     awaited: u32,
+    /// ATC invalidations that have been sent and not completed.
+    outstanding: u32,
     started: Cycle,
     done: u64,
     illegal: u64,
@@ -55,7 +59,7 @@ pub(super) struct CommandEngine {
 
 impl CommandEngine {
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Idle
+        self.phase == Phase::Idle && self.outstanding == 0
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -79,7 +83,28 @@ impl CommandEngine {
     /// An awaited transaction is over. Whether it was the last.
     pub(super) fn arrived(&mut self) -> bool {
         self.awaited -= 1;
-        self.awaited == 0 && self.phase == Phase::Syncing
+        self.phase == Phase::Syncing && self.is_synced()
+    }
+
+    /// Whether there is nothing a CMD_SYNC has to wait for.
+    fn is_synced(&self) -> bool {
+        self.awaited == 0 && self.outstanding == 0
+    }
+
+    /// An ATC invalidation has been sent.
+    pub(super) fn sent(&mut self) {
+        self.outstanding += 1;
+    }
+
+    /// An ATC invalidation is complete. Whether a CMD_SYNC waited for this last one.
+    pub(super) fn came_back(&mut self) -> bool {
+        self.outstanding -= 1;
+        self.phase == Phase::Syncing && self.is_synced()
+    }
+
+    /// Commands carried out.
+    pub(super) fn done(&self) -> u64 {
+        self.done
     }
 
     /// Commands that were not legal, and did nothing.
@@ -155,6 +180,12 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                 self.tcu.sync_cycles += now - self.commands.started;
                 self.finish_command(now, workload);
             }
+            Phase::AtcSlot => {
+                if let Some(Command::AtcInv(what)) = self.commands.current {
+                    self.send_invalidation(&what, now);
+                }
+                self.finish_command(now, workload);
+            }
             Phase::Acknowledged => self.finish_command(now, workload),
         }
     }
@@ -201,8 +232,17 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                 }
                 self.commands.awaited = awaited;
                 self.commands.phase = Phase::Syncing;
-                if awaited == 0 {
+                if self.commands.is_synced() {
                     self.scheduler.wake(COMMANDS, now);
+                }
+            }
+            Some(Command::AtcInv(what))
+                if self.ats.are_on() && self.smmu.part.regs.cr0().smmuen() =>
+            {
+                if self.invalidate_in_turn(&what, now) {
+                    self.finish_command(now, workload);
+                } else {
+                    self.commands.phase = Phase::AtcSlot;
                 }
             }
             Some(_) => {
@@ -216,7 +256,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     /// Does what the functional model does for the command; its caches are the TCU's.
     fn carry_out(&mut self) {
         if let Some(command) = self.commands.current.take() {
-            // Without endpoints no ATC invalidation can be outstanding: nothing fails.
+            // Devices answer every ATC invalidation: nothing fails.
             let _ = self.smmu.execute(&mut self.mem, &mut (), &command);
         }
     }

@@ -6,9 +6,10 @@ use super::super::scheduler::Cycle;
 use super::super::statistics::{Cause, LatencyClass};
 use super::super::steps::{Recorder, TimedView};
 use super::Machine;
+use super::devices::Leg;
 use super::flight::{Lesson, Luggage, State};
 use super::tcu::{Played, Work};
-use crate::cache::{CacheView, ConfigurationEntry, Context, ContiguousHint};
+use crate::cache::{ConfigurationEntry, Context};
 use crate::fault::{Cause as FaultCause, Raised};
 use crate::fetch::{Stage1Use, StreamAction};
 use crate::mem::PhysMem;
@@ -45,6 +46,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         self.charge(id, Cause::ConfigurationSlot, now);
         let flight = &mut self.flights[id as usize];
         let transaction = flight.arrival.transaction;
+        flight.touched = true;
         flight.fetched = self.commands.sequence();
         self.tcu.configuration_lookups_count += 1;
         let known = self
@@ -61,7 +63,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             return self.configured(id, now);
         }
         self.tcu.configuration_misses_count += 1;
-        flight.class = LatencyClass::Configuration;
+        if flight.leg == Leg::Untranslated {
+            flight.class = LatencyClass::Configuration;
+        }
         // Another fetch of the same configuration serves this one too.
         let flights = &self.flights;
         let same = self.fetching.iter_mut().find(|(leader, _)| {
@@ -92,25 +96,15 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         let transaction = flight.arrival.transaction;
         let play = &mut self.plays[slot as usize];
         let tape = play.begin(now, self.commands.sequence());
-        let caches = &mut self.smmu.caches;
         let mut walker = Walker {
             mem: &mut self.mem,
             observer: &mut Recorder { tape: &tape },
-            cache: TimedView {
-                view: CacheView {
-                    walk: &mut caches.walk,
-                    stage2: &mut caches.stage2,
-                    contiguous: ContiguousHint::Used,
-                    stage1_context: Context::default(),
-                    stage2_context: Context::default(),
-                    events: None,
-                },
-                tape: &tape,
-                fills: &mut play.fills,
-                counts: &mut self.tcu,
-                costs: self.costs,
-                pending_cycles: 0,
-            },
+            cache: TimedView::new(
+                &mut self.smmu.caches,
+                (Context::default(), Context::default()),
+                (&tape, &mut play.fills),
+                (&mut self.tcu, self.costs),
+            ),
         };
         let fetched = self.smmu.part.fetch_by(&mut walker, &transaction);
         play.steps = tape.into_inner();
@@ -120,6 +114,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             Ok(entry) => {
                 luggage.configuration = entry;
                 luggage.keep = true;
+            }
+            Err(fault) if self.flights[id as usize].leg != Leg::Untranslated => {
+                self.unconfigured(id, &fault);
             }
             Err(fault) => {
                 let request = fault.request();
@@ -174,6 +171,8 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         }
         if found {
             self.configured(id, now)
+        } else if self.is_second_stage(id) {
+            self.walk_in_turn(id, now)
         } else {
             self.reply(id, now)
         }
@@ -181,6 +180,11 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
     /// STE and CD are known: the answer, if they suffice for it, else a walk.
     fn configured(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        match self.flights[id as usize].leg {
+            Leg::Untranslated => {}
+            Leg::Request => return self.request_configured(id, now),
+            Leg::Translated | Leg::Ended => return self.translated_configured(id, now),
+        }
         let flight = &mut self.flights[id as usize];
         let transaction = &flight.arrival.transaction;
         let entry = &self.luggage[id as usize].configuration;
@@ -220,7 +224,13 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             flight.outcome = part.outcome(through, transaction, request);
             return self.reply(id, now);
         }
-        flight.state = State::Walking;
+        self.walk_in_turn(id, now)
+    }
+
+    /// A walk is needed.
+    #[inline]
+    pub(super) fn walk_in_turn(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        self.flights[id as usize].state = State::Walking;
         match self.walk_slots.acquire(id, now) {
             Grant::Held => self.walking(id, now),
             Grant::InLine => {

@@ -3,12 +3,29 @@
 use super::super::operation::Arrival;
 use super::super::scheduler::Cycle;
 use super::super::statistics::LatencyClass;
+use super::devices::Leg;
 use crate::cache::{ConfigurationEntry, Context, IpaEntry, VaEntry};
 use crate::transaction::Outcome;
 
 /// What happens when the transaction is woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// The device's ATC look-up is over.
+    Atc,
+    /// Another translation request for the same unit has its answer.
+    AtcMerged,
+    /// It may send a translation request.
+    AtsRequest,
+    /// The translation request has reached the SMMU.
+    AtsAtTcu,
+    /// Its answer has reached the device.
+    AtsAnswered,
+    /// A translated transaction's look-up of its configuration is over.
+    Translated,
+    /// Its look-up in the main TLB is over.
+    TranslatedMainTlb,
+    /// Another miss of the same page has its answer.
+    TranslatedMerged,
     /// In line for a TBU slot.
     Arrived,
     /// The micro TLB lookup is over.
@@ -49,6 +66,7 @@ pub(super) struct Flight {
     pub(super) since: Cycle,
     pub(super) state: State,
     pub(super) class: LatencyClass,
+    pub(super) leg: Leg,
     pub(super) tbu: u32,
     /// Place of its stream's counts.
     pub(super) stream: u32,

@@ -6,6 +6,7 @@ use super::super::probe::{Probe, Track};
 use super::super::resource::Grant;
 use super::super::scheduler::Cycle;
 use super::super::statistics::{Cause, LatencyClass};
+use super::devices::Leg;
 use super::flight::{Flight, Luggage, State};
 use super::tbu::{Hazard, Way};
 use super::{FIRST, Held, Machine, NOT_YET, SOURCE};
@@ -43,7 +44,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                         return;
                     }
                     self.next_arrival = now + self.config.device.interval_cycles;
-                    self.arrive(arrival, now, workload);
+                    self.arrive(arrival, now);
                 }
                 Operation::Command(words) => self.queue_command(words, now),
                 Operation::Register {
@@ -70,7 +71,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
 
     /// A device sends a transaction.
     #[inline]
-    pub(super) fn arrive<W: Workload>(&mut self, arrival: Arrival, now: Cycle, workload: &mut W) {
+    pub(super) fn arrive(&mut self, arrival: Arrival, now: Cycle) {
         let stream = self.stream_place(arrival.transaction.stream);
         let tbu = arrival.transaction.stream.get() % self.config.tbu.count;
         let flight = Flight {
@@ -80,6 +81,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             since: now,
             state: State::Arrived,
             class: LatencyClass::Bypass,
+            leg: Leg::Untranslated,
             tbu,
             stream,
             slot: 0,
@@ -101,6 +103,22 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             self.luggage.push(Luggage::default());
             self.flights.len() as u32 - 1
         };
+        let step = if self.ats.are_on() {
+            self.at_device(id, now)
+        } else {
+            self.submit(id, now)
+        };
+        if let Some(time) = step {
+            self.scheduler.wake(id + FIRST, time);
+        }
+    }
+
+    /// The transaction goes to its TBU.
+    #[inline(always)]
+    pub(super) fn submit(&mut self, id: u32, now: Cycle) -> Option<Cycle> {
+        let flight = &mut self.flights[id as usize];
+        flight.state = State::Arrived;
+        let (tbu, stream) = (flight.tbu, flight.stream);
         match self.config.tbu.completion {
             Completion::Any => {}
             Completion::Stream => self.order[stream as usize].push_back(id),
@@ -108,11 +126,10 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         }
         let unit = &mut self.tbus[tbu as usize];
         unit.counts.transactions_count += 1;
-        if unit.slots.acquire(id, now) == Grant::Held {
+        match unit.slots.acquire(id, now) {
             // Nothing is decided before the lookup is over: no need to be woken for the port.
-            if let Some(time) = self.step(id, now, workload) {
-                self.scheduler.wake(id + FIRST, time);
-            }
+            Grant::Held => self.enter(id, now),
+            Grant::InLine => None,
         }
     }
 
@@ -140,7 +157,11 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         };
         self.charge(id, Cause::Port, through);
         self.charge(id, Cause::MicroTlb, done);
-        self.flights[id as usize].state = State::MicroTlb;
+        let flight = &mut self.flights[id as usize];
+        flight.state = match flight.leg {
+            Leg::Translated => State::Translated,
+            _ => State::MicroTlb,
+        };
         Some(done)
     }
 
@@ -271,7 +292,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// A request goes to the TCU.
-    fn send(&mut self, id: u32, now: Cycle) -> Cycle {
+    pub(super) fn send(&mut self, id: u32, now: Cycle) -> Cycle {
         let flight = &mut self.flights[id as usize];
         flight.state = State::AtTcu;
         let (tbu, index) = (flight.tbu, flight.index);

@@ -5,7 +5,9 @@ use super::super::operation::{Completed, Workload};
 use super::super::probe::{Probe, Track};
 use super::super::scheduler::{Cycle, Sleeper};
 use super::super::statistics::{Cause, LatencyClass};
+use super::devices::Leg;
 use super::flight::State;
+use super::invalidate::{INVALIDATIONS, MOST_INVALIDATIONS};
 use super::{COMMANDS, FIRST, Machine};
 use crate::addr::Pa;
 use crate::command::TlbTag;
@@ -71,6 +73,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         now: Cycle,
         workload: &mut W,
     ) -> Option<Cycle> {
+        if self.flights[id as usize].leg != Leg::Untranslated {
+            self.back_at_device(id);
+        }
         let flight = &mut self.flights[id as usize];
         if !matches!(flight.outcome, Outcome::Translated(_)) {
             flight.class = LatencyClass::Fault;
@@ -95,10 +100,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         }
         self.latencies[class as usize].record(latency);
         if flight.awaited {
-            flight.awaited = false;
-            if self.commands.arrived() {
-                self.scheduler.wake(COMMANDS, now);
-            }
+            self.looks_no_more(id, now);
         }
         if self.probe.watches() {
             let flight = &self.flights[id as usize];
@@ -116,7 +118,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             latency_cycles: latency,
             time: now,
         });
-        if let Some((next, _)) = self.tbus[tbu].slots.release(now) {
+        if flight.leg != Leg::Ended
+            && let Some((next, _)) = self.tbus[tbu].slots.release(now)
+        {
             self.resume(next, State::Arrived);
         }
         match self.config.device.round_trip_cycles {
@@ -129,8 +133,20 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         None
     }
 
+    /// It looks at translations no more: a CMD_SYNC that waited for it may complete.
+    pub(super) fn looks_no_more(&mut self, id: u32, now: Cycle) {
+        let flight = &mut self.flights[id as usize];
+        flight.touched = false;
+        if std::mem::take(&mut flight.awaited) && self.commands.arrived() {
+            self.scheduler.wake(COMMANDS, now);
+        }
+    }
+
     /// The device is done with the transaction; another may arrive.
     pub(super) fn gone<W: Workload>(&mut self, id: u32, workload: &mut W) {
+        if self.flights[id as usize].leg != Leg::Untranslated {
+            self.over_at_device(id);
+        }
         self.flights[id as usize].index = u64::MAX;
         self.free.push(id);
         self.in_flight -= 1;
@@ -145,13 +161,17 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             *self.faults.entry(event.0).or_default() += 1;
         }
         if outcome.event().is_some() {
-            self.tcu.events_count += 1;
-            // One write at a time; nobody waits for it but the next one.
-            let bytes = self.config.events.record_bytes;
-            let served = self.memory.write(now, Pa::new(0), bytes);
-            self.event_pipe.start(now, served.done - now);
+            self.write_event(now);
         }
         self.smmu.settle(&mut self.mem, transaction, outcome)
+    }
+
+    /// An event record is written: one at a time, and nobody waits for it but the next one.
+    pub(super) fn write_event(&mut self, now: Cycle) {
+        self.tcu.events_count += 1;
+        let bytes = self.config.events.record_bytes;
+        let served = self.memory.write(now, Pa::new(0), bytes);
+        self.event_pipe.start(now, served.done - now);
     }
 
     /// Counts who made whom leave a cache.
@@ -167,4 +187,5 @@ fn owner(tag: &TlbTag) -> u32 {
 }
 
 /// A sleeper is a transaction's place behind the machine's own engines.
-const _: () = assert!(FIRST == COMMANDS + 1 && size_of::<Sleeper>() == 4);
+const _: () = assert!(INVALIDATIONS == COMMANDS + 1 && size_of::<Sleeper>() == 4);
+const _: () = assert!(FIRST == INVALIDATIONS + MOST_INVALIDATIONS);

@@ -5,7 +5,7 @@ use super::super::probe::Probe;
 use super::super::resource::Usage;
 use super::super::scheduler::Cycle;
 use super::super::statistics::{
-    Latencies, LatencyClass, LatencyStack, Matrix, StreamCounts, TbuCounts, TcuCounts,
+    AtsCounts, Latencies, LatencyClass, LatencyStack, Matrix, StreamCounts, TbuCounts, TcuCounts,
 };
 use super::Machine;
 use crate::ids::StreamId;
@@ -41,6 +41,8 @@ pub struct Report {
     pub tbus: Vec<TbuCounts>,
     /// The TCU.
     pub tcu: TcuCounts,
+    /// Devices with ATS; `None` if devices use none.
+    pub ats: Option<AtsCounts>,
     /// Memory.
     pub memory: MemoryCounts,
     /// Streams, in the order in which they were first seen.
@@ -91,6 +93,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             stack,
             tbus: self.tbus.iter().map(|unit| unit.counts).collect(),
             tcu: self.tcu,
+            ats: self.ats.are_on().then_some(self.ats.counts),
             memory: self.memory.counts(),
             streams: self.streams.clone(),
             resources: self.resources(now),
@@ -155,6 +158,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             self.config.events.write_slots,
             self.event_pipe.usage(),
         );
+        if self.ats.are_on() {
+            self.ats.usage(now, add);
+        }
         all
     }
 }

@@ -9,15 +9,15 @@ use super::shape;
 use crate::addr::{Ipa, Pa};
 use crate::attr::Attributes;
 use crate::cache::{
-    By, ConfigurationCache, ConfigurationEntry, Context, Geometry, IpaEntry, Replacement, Tlb,
-    VaEntry,
+    By, ConfigurationCache, ConfigurationEntry, Context, ContiguousHint, Geometry, IpaEntry,
+    Replacement, Tlb, VaEntry, ipa_entry,
 };
 use crate::command::{Command, InvalidationScope, TlbTag};
-use crate::fetch::{Stage1Use, StreamAction};
+use crate::fetch::{Stage1Use, StreamAction, StreamContext};
 use crate::ids::{StreamId, SubstreamId};
 use crate::mem::PhysMem;
 use crate::observe::CacheEvent;
-use crate::perm::Request;
+use crate::perm::{ACCESS_FLAG, Request};
 use crate::transaction::{Outcome, Path, Transaction, Translation};
 use crate::translate::hit::StageKey;
 use crate::translate::{Programmed, silent_abort};
@@ -144,19 +144,7 @@ impl TbuTlb {
     fn lesson(&mut self, configuration: &ConfigurationEntry, transaction: &Transaction) -> Lesson {
         let input = transaction.address.get();
         let Ok(Stage1Use::Translates(s1)) = &configuration.stage1 else {
-            let context = configuration.stage2;
-            return match self.ipa.lookup(context, context, input) {
-                Some(place) => {
-                    let entry = *self.ipa.value(place);
-                    Lesson::Ipa {
-                        context,
-                        input,
-                        size_log2: entry.stage2.leaf_log2,
-                        entry,
-                    }
-                }
-                None => Lesson::Nothing,
-            };
+            return self.lesson_by_ipa(configuration.stage2, input);
         };
         let input = s1.half(input).key(input);
         let (context, global) = (configuration.context, configuration.global);
@@ -168,6 +156,41 @@ impl TbuTlb {
                     context,
                     input,
                     size_log2: entry.entry_log2,
+                    entry,
+                }
+            }
+            None => Lesson::Nothing,
+        }
+    }
+
+    /// The outcome of a translated transaction whose address is intermediate, if an entry holds it.
+    pub(super) fn second_stage<M: PhysMem + ?Sized>(
+        &mut self,
+        part: &Programmed,
+        (context, stream): (Context, &StreamContext),
+        mem: &mut M,
+        transaction: &Transaction,
+    ) -> Option<Outcome> {
+        let input = transaction.address.get();
+        let place = self.ipa.lookup(context, context, input)?;
+        let leaf = self.ipa.value(place).leaf(Ipa::new(input));
+        let mut walker = Walker {
+            mem,
+            observer: &mut (),
+            cache: Known(Some(leaf)),
+        };
+        Some(part.second_stage(&mut walker, transaction, stream).0)
+    }
+
+    /// What the entry for an intermediate address could teach another TLB.
+    fn lesson_by_ipa(&mut self, context: Context, input: u64) -> Lesson {
+        match self.ipa.lookup(context, context, input) {
+            Some(place) => {
+                let entry = *self.ipa.value(place);
+                Lesson::Ipa {
+                    context,
+                    input,
+                    size_log2: entry.stage2.leaf_log2,
                     entry,
                 }
             }
@@ -211,6 +234,20 @@ pub(super) enum Way {
     Tlb,
     /// Nothing translates the stream.
     Nothing,
+}
+
+/// What a stage-2 walk teaches.
+pub(super) fn ipa_lesson(s2: &Stage2, context: Context, input: u64, leaf: &Stage2Leaf) -> Lesson {
+    if leaf.descriptor & ACCESS_FLAG == 0 {
+        return Lesson::Nothing;
+    }
+    let entry = ipa_entry(s2, input, leaf, ContiguousHint::Used);
+    Lesson::Ipa {
+        context,
+        input,
+        size_log2: entry.stage2.leaf_log2,
+        entry,
+    }
 }
 
 /// A walker's view of one stage-2 translation and nothing else.
@@ -366,6 +403,14 @@ impl Tbu {
             .lookup(transaction.stream, transaction.substream);
         if let Some(known) = known {
             let lesson = self.main.lesson(known, transaction);
+            self.micro.learn(&lesson);
+        }
+    }
+
+    /// A hit of the main TLB by an intermediate address goes into the micro TLB.
+    pub(super) fn promote_ipa(&mut self, context: Context, input: u64) {
+        if !self.micro.is_off() && !self.main.is_off() {
+            let lesson = self.main.lesson_by_ipa(context, input);
             self.micro.learn(&lesson);
         }
     }

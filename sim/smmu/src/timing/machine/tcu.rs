@@ -5,17 +5,17 @@ use super::super::probe::{Probe, Track};
 use super::super::scheduler::Cycle;
 use super::super::statistics::{Cause, LatencyClass};
 use super::super::steps::{Fill, Recorder, Step, TimedView, level_index};
+use super::devices::Leg;
 use super::flight::{Lesson, State};
+use super::tbu::ipa_lesson;
 use super::{FIRST, Machine, Play};
 use crate::addr::Pa;
-use crate::cache::{
-    CacheView, ConfigurationEntry, ContiguousHint, TlbStructure, ipa_entry, tag_of,
-};
+use crate::cache::{ConfigurationEntry, ContiguousHint, TlbStructure, tag_of};
 use crate::command::Command;
 use crate::fetch::Stage1Use;
 use crate::mem::PhysMem;
 use crate::observe::Structure;
-use crate::perm::{ACCESS_FLAG, Request};
+use crate::perm::Request;
 use crate::transaction::{Path, Transaction};
 use crate::translate::Through;
 use crate::translate::hit::{StageKey, learned};
@@ -48,7 +48,20 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         flight.slot = slot;
         flight.state = State::WalkSteps;
         flight.began = self.commands.sequence();
-        let transaction = flight.arrival.transaction;
+        match flight.leg {
+            Leg::Untranslated => self.walk_for(id, slot, now),
+            Leg::Request => self.walk_for_request(id, slot, now),
+            Leg::Translated | Leg::Ended => self.walk_for_translated(id, slot, now),
+        }
+        self.tcu.walks_count += 1;
+        self.charge(id, Cause::WalkSlot, now);
+        self.walk_step(id, now)
+    }
+
+    /// The walk of a transaction.
+    #[inline(always)]
+    fn walk_for(&mut self, id: u32, slot: u32, now: Cycle) {
+        let transaction = self.flights[id as usize].arrival.transaction;
         let play = &mut self.plays[slot as usize];
         let tape = play.begin(now, self.commands.sequence());
         let luggage = &mut self.luggage[id as usize];
@@ -57,25 +70,15 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             unreachable!("only legal configurations walk");
         };
         let request = stream.request(&transaction);
-        let caches = &mut self.smmu.caches;
         let mut walker = Walker {
             mem: &mut self.mem,
             observer: &mut Recorder { tape: &tape },
-            cache: TimedView {
-                view: CacheView {
-                    walk: &mut caches.walk,
-                    stage2: &mut caches.stage2,
-                    contiguous: ContiguousHint::Used,
-                    stage1_context: entry.context,
-                    stage2_context: entry.stage2,
-                    events: None,
-                },
-                tape: &tape,
-                fills: &mut play.fills,
-                counts: &mut self.tcu,
-                costs: self.costs,
-                pending_cycles: 0,
-            },
+            cache: TimedView::new(
+                &mut self.smmu.caches,
+                (entry.context, entry.stage2),
+                (&tape, &mut play.fills),
+                (&mut self.tcu, self.costs),
+            ),
         };
         let part = &self.smmu.part;
         let through = part.walk(&mut walker, stream, stage1, &transaction, request);
@@ -95,9 +98,6 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                 _ => LatencyClass::Nested,
             };
         }
-        self.tcu.walks_count += 1;
-        self.charge(id, Cause::WalkSlot, now);
-        self.walk_step(id, now)
     }
 
     /// Steps of the walk; at their end the answer goes back.
@@ -273,6 +273,9 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
             self.resume(next, State::Requested);
         }
         let flight = &mut self.flights[id as usize];
+        if flight.leg == Leg::Request {
+            return self.answer(id, now);
+        }
         flight.state = State::Answered;
         let (tbu, index) = (flight.tbu, flight.index);
         let link = &self.config.link;
@@ -383,15 +386,5 @@ fn lesson(
     let (Some(s2), Some(leaf)) = (&stream.s2, &through.leaves.stage2) else {
         return Lesson::Nothing;
     };
-    if leaf.descriptor & ACCESS_FLAG == 0 {
-        return Lesson::Nothing;
-    }
-    let input = transaction.address.get();
-    let translation = ipa_entry(s2, input, leaf, ContiguousHint::Used);
-    Lesson::Ipa {
-        context: entry.stage2,
-        input,
-        size_log2: translation.stage2.leaf_log2,
-        entry: translation,
-    }
+    ipa_lesson(s2, entry.stage2, transaction.address.get(), leaf)
 }
