@@ -74,7 +74,7 @@ impl<P: Platform> Driver<P> {
         }
         self.install(device, &target);
         if self.is_stage2(domain)
-            && let Some(record) = self.domains.get_mut(&domain)
+            && let Some(record) = self.domains.get_mut(domain)
         {
             record.stage2_set = true;
         }
