@@ -16,7 +16,7 @@ use smmu::{Outcome, Transaction};
 use thiserror::Error;
 
 use super::settings::{RunSettings, SettingsError};
-use crate::workload::driven::Driven;
+use crate::workload::driven::{self, Driven};
 use crate::workload::error::WorkloadError;
 use crate::workload::generator::{Generator, Pattern};
 use crate::workload::open::{Format, Source, open};
@@ -118,6 +118,9 @@ fn memory_of(settings: &RunSettings, input: &Input) -> Ram {
     match input {
         // A trace may bring tables of its own, wherever they are.
         Input::Trace(_) => Ram::sparse(),
+        Input::Generated if settings.workload.pattern == Pattern::Driver => {
+            driven::memory(&settings.machine, &settings.workload)
+        }
         Input::Generated => world::memory(&settings.machine),
     }
 }
