@@ -37,6 +37,13 @@ impl Tag {
         input & !below | u64::from(span_log2)
     }
 
+    /// Equal for equal tags, and for few others.
+    #[inline(always)]
+    fn mark(self) -> u16 {
+        let both = self.page ^ self.context.rotate_left(32);
+        (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    }
+
     /// log2 of the entry's size.
     pub(super) fn span_log2(self) -> u32 {
         (self.page & Self::SIZE) as u32
@@ -67,6 +74,24 @@ impl PartialEq for Stamps {
 
 impl Eq for Stamps {}
 
+/// At least as many places as hold no live entry; 0 if every place holds one. A bound, not part of
+/// what a cache holds.
+#[derive(Debug, Clone, Copy)]
+struct Free(u64);
+
+impl PartialEq for Free {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Free {}
+
+/// Ways from which on a set is searched by marks.
+const MARKED_WAYS: usize = 16;
+/// Marks that are compared at once.
+const CHUNK: usize = 8;
+
 /// Tags and values side by side, set after set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Array<V> {
@@ -74,6 +99,9 @@ pub(super) struct Array<V> {
     sets_log2: u32,
     ways: usize,
     tags: Vec<Tag>,
+    /// 16 bits of a hash of each tag, where sets are large: most places are passed over by them.
+    marks: Vec<u16>,
+    free: Free,
     values: Vec<V>,
     stamps: Stamps,
     victims: Victims,
@@ -90,6 +118,12 @@ impl<V: Copy + Default> Array<V> {
             sets_log2: sets.checked_ilog2().unwrap_or(0),
             ways,
             tags: vec![Tag::NONE; sets * ways],
+            marks: if ways >= MARKED_WAYS {
+                vec![Tag::NONE.mark(); sets * ways]
+            } else {
+                Vec::new()
+            },
+            free: Free((sets * ways) as u64),
             values: vec![V::default(); sets * ways],
             stamps: Stamps {
                 of: vec![Stamp::default(); sets * ways],
@@ -139,9 +173,39 @@ impl<V: Copy + Default> Array<V> {
             return None;
         }
         let start = self.set_of(tag).wrapping_mul(self.ways);
+        if self.ways >= MARKED_WAYS {
+            return self.find_marked(start, tag);
+        }
         let set = self.tags.get(start..start.wrapping_add(self.ways))?;
         let way = set.iter().position(|other| other.is(tag))?;
         Some(start.wrapping_add(way))
+    }
+
+    /// The same in the large set from place `start` on.
+    fn find_marked(&self, start: usize, tag: Tag) -> Option<usize> {
+        let end = start.wrapping_add(self.ways);
+        let tags = self.tags.get(start..end)?;
+        let (chunks, rest) = self.marks.get(start..end)?.as_chunks::<CHUNK>();
+        let mark = tag.mark();
+        let mut first = 0;
+        for chunk in chunks {
+            // Without an early end, so that few instructions compare all.
+            if chunk
+                .iter()
+                .fold(false, |any, other| any | (*other == mark))
+            {
+                let tags = &tags[first..][..CHUNK];
+                if let Some(way) = tags.iter().position(|other| other.is(tag)) {
+                    return Some(start.wrapping_add(first + way));
+                }
+            }
+            first += CHUNK;
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let way = tags[first..].iter().position(|other| other.is(tag))?;
+        Some(start.wrapping_add(first + way))
     }
 
     /// Notes that the entry at `place` was used.
@@ -181,6 +245,12 @@ impl<V: Copy + Default> Array<V> {
     pub(super) fn remove(&mut self, place: usize) {
         self.tags[place] = Tag::NONE;
         self.stamps.of[place] = Stamp::default();
+        self.free.0 += 1;
+    }
+
+    /// Notes that `count` entries are no longer live.
+    pub(super) fn note_dead(&mut self, count: u64) {
+        self.free.0 += count;
     }
 
     /// Number of entries whose context has `value` in the bits of `mask`.
@@ -202,8 +272,8 @@ impl<V: Copy + Default> Array<V> {
         entries.map(|(place, (&tag, value))| (place, tag, value))
     }
 
-    /// Puts an entry in, over the one with the same tag if there is one. Gives back the live entry
-    /// that had to leave. Entries that are not `live` are free places.
+    /// Puts in an entry whose tag no place has. Gives back the live entry that had to leave. Entries
+    /// that are not `live` are free places.
     pub(super) fn insert(
         &mut self,
         tag: Tag,
@@ -216,11 +286,13 @@ impl<V: Copy + Default> Array<V> {
         loop {
             let set = self.set_of(tag);
             let start = set * self.ways;
-            let places = start..start + self.ways;
-            let same = places.clone().find(|&place| self.tags[place] == tag);
-            let free = || places.clone().find(|&place| !live(self.tags[place]));
-            if let Some(place) = same.or_else(free) {
-                self.put(place, tag, value);
+            if self.free.0 != 0
+                && let Some(way) = self.tags[start..][..self.ways]
+                    .iter()
+                    .position(|&tag| !live(tag))
+            {
+                self.free.0 -= 1;
+                self.put(start + way, tag, value);
                 return None;
             }
             if self.grows() && self.grow(&live) {
@@ -233,8 +305,16 @@ impl<V: Copy + Default> Array<V> {
         }
     }
 
+    /// Puts another value into the live entry at `place`.
+    pub(super) fn replace(&mut self, place: usize, value: V) {
+        self.put(place, self.tags[place], value);
+    }
+
     fn put(&mut self, place: usize, tag: Tag, value: V) {
         self.tags[place] = tag;
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = tag.mark();
+        }
         self.values[place] = value;
         self.stamps.last.0 += 1;
         self.stamps.of[place] = self.stamps.last;
@@ -265,6 +345,7 @@ impl<V: Copy + Default> Array<V> {
         for (_, tag, value) in self.iter().filter(|(_, tag, _)| live(*tag)) {
             let start = bigger.set_of(tag) * bigger.ways;
             let place = (start..start + bigger.ways).find(|&p| bigger.tags[p] == Tag::NONE)?;
+            bigger.free.0 -= 1;
             bigger.put(place, tag, *value);
         }
         Some(bigger)

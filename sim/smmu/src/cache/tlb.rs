@@ -244,6 +244,7 @@ impl<V: Entry> Tlb<V> {
             return 0;
         }
         self.populations[world] = Population::NONE;
+        self.array.note_dead(removed);
         self.generations[world] += 1;
         if self.generations[world] >> Tag::GENERATION_BITS != 0 {
             // Tags of old generations must not come to life again.
