@@ -26,8 +26,10 @@ pub(super) fn equal_and_monotone(checks: &mut Checks, effort: Effort) {
         ("zipf", "stage2", "never"),
         ("stride", "nested", "never"),
         ("tenants", "nested", "never"),
-        ("ring", "stage1", "strict"),
-        ("ring", "stage1", "lazy"),
+        ("driver", "stage1", "strict"),
+        ("driver", "stage1", "lazy"),
+        ("driver", "nested", "strict"),
+        ("driver", "nested", "lazy"),
     ] {
         let changes = [
             format!("workload.pattern={pattern}"),

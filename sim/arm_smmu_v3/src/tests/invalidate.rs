@@ -203,7 +203,11 @@ fn a_guests_range_names_the_guests_granule() {
             panic!("{granule:#x}: {commands:?}")
         };
         assert_eq!((range.tg, range.ttl), (tg, ttl), "{granule:#x}");
-        assert_eq!((range.num, range.scale), (0, pages_log2 + 2), "{granule:#x}");
+        assert_eq!(
+            (range.num, range.scale),
+            (0, pages_log2 + 2),
+            "{granule:#x}"
+        );
     }
     // As posted: pages of 64 KiB go out as pages of 4 KiB.
     let (mut driver, ..) = nested(posted(SeriesIo::V16));
