@@ -83,6 +83,18 @@ fn strict_unmapping_invalidates_each_buffer_and_lazy_a_queue_of_them() {
                     .filter(|o| opcode(o) == Some(code))
                     .count()
             };
+            // An address rests from its unmapping to the flush: there are as many more.
+            let mut addresses: Vec<u64> = operations
+                .iter()
+                .filter_map(|o| match o {
+                    Operation::Arrive(arrival) => Some(arrival.transaction.address.get() >> 12),
+                    _ => None,
+                })
+                .collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            let resting = if flush == "lazy" { 100 } else { 0 };
+            assert_eq!(addresses.len(), 64 + resting, "{stages} {flush}");
             // 2000 buffers, of which the last 8 are still the device's.
             let unmapped = (2000 - 8) / each;
             assert_eq!(count(wanted), unmapped, "{stages} {flush}");
