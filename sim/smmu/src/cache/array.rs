@@ -244,6 +244,9 @@ impl<V: Copy + Default> Array<V> {
     /// Forgets the entry at `place`.
     pub(super) fn remove(&mut self, place: usize) {
         self.tags[place] = Tag::NONE;
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = Tag::NONE.mark();
+        }
         self.stamps.of[place] = Stamp::default();
         self.free.0 += 1;
     }
@@ -272,9 +275,23 @@ impl<V: Copy + Default> Array<V> {
         entries.map(|(place, (&tag, value))| (place, tag, value))
     }
 
-    /// Puts in an entry whose tag no place has. Gives back the live entry that had to leave. Entries
-    /// that are not `live` are free places.
+    /// Puts an entry in, over the one with the same tag if there is one. Gives back the live entry
+    /// that had to leave. Entries that are not `live` are free places.
     pub(super) fn insert(
+        &mut self,
+        tag: Tag,
+        value: V,
+        live: impl Fn(Tag) -> bool,
+    ) -> Option<(Tag, V)> {
+        if let Some(place) = self.find(tag) {
+            self.put(place, tag, value);
+            return None;
+        }
+        self.insert_new(tag, value, live)
+    }
+
+    /// The same if it is known that no place has the tag.
+    pub(super) fn insert_new(
         &mut self,
         tag: Tag,
         value: V,
@@ -303,11 +320,6 @@ impl<V: Copy + Default> Array<V> {
             self.put(place, tag, value);
             return Some(evicted);
         }
-    }
-
-    /// Puts another value into the live entry at `place`.
-    pub(super) fn replace(&mut self, place: usize, value: V) {
-        self.put(place, self.tags[place], value);
     }
 
     fn put(&mut self, place: usize, tag: Tag, value: V) {
@@ -349,5 +361,70 @@ impl<V: Copy + Default> Array<V> {
             bigger.put(place, tag, *value);
         }
         Some(bigger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round robin in one set: the tag's own place, else the first that is free, else the next victim.
+    #[derive(Default)]
+    struct Model {
+        places: Vec<Option<(Tag, u32)>>,
+        next: usize,
+    }
+
+    impl Model {
+        fn insert(&mut self, tag: Tag, value: u32) -> Option<(Tag, u32)> {
+            let holds = |place: &Option<(Tag, u32)>| place.is_some_and(|(other, _)| other == tag);
+            let same = self.places.iter().position(holds);
+            let free = self.places.iter().position(Option::is_none);
+            let place = same.or(free).unwrap_or_else(|| {
+                let victim = self.next;
+                self.next = (victim + 1) % self.places.len();
+                victim
+            });
+            let before = self.places[place].replace((tag, value));
+            before.filter(|_| same.is_none())
+        }
+    }
+
+    #[test]
+    fn sets_of_any_size_hold_and_give_up_what_a_list_would() {
+        // Below, at and above the size from which marks are compared, and beside whole chunks.
+        for ways in [1, 4, 15, 16, 20, 32, 41] {
+            let mut array = Array::new(&Geometry::new(ways, 0, Replacement::RoundRobin));
+            let mut model = Model {
+                places: vec![None; ways as usize],
+                next: 0,
+            };
+            let mut random = 1u64;
+            for value in 0..20_000u32 {
+                random = random
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let number = (random >> 33) % (3 * u64::from(ways) / 2 + 1);
+                let tag = Tag {
+                    context: 1 << 37 | number & 3,
+                    page: Tag::page_of(number << 12, 12),
+                };
+                let held = model
+                    .places
+                    .iter()
+                    .position(|place| place.is_some_and(|(other, _)| other == tag));
+                assert_eq!(array.find(tag), held, "{ways}");
+                match (held, random >> 60) {
+                    (Some(place), 0..4) => {
+                        array.remove(place);
+                        model.places[place] = None;
+                    }
+                    _ => {
+                        let evicted = array.insert(tag, value, |tag| tag != Tag::NONE);
+                        assert_eq!(evicted, model.insert(tag, value), "{ways}");
+                    }
+                }
+            }
+        }
     }
 }

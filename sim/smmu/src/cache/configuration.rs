@@ -223,12 +223,9 @@ impl ConfigurationCache {
         if is_too_wide(substream) {
             return None;
         }
-        let tag = tag(stream, substream);
-        if let Some(place) = self.array.find(tag) {
-            self.array.replace(place, entry);
-            return None;
-        }
-        let evicted = self.array.insert(tag, entry, |tag| tag != Tag::NONE);
+        let evicted = self
+            .array
+            .insert(tag(stream, substream), entry, |tag| tag != Tag::NONE);
         evicted.map(|(tag, _)| (stream_of(tag), substream_of(tag)))
     }
 

@@ -191,7 +191,7 @@ impl<V: Entry> Tlb<V> {
         let generations = self.generations;
         let evicted = self
             .array
-            .insert(tag, value, |tag| is_live(generations, tag));
+            .insert_new(tag, value, |tag| is_live(generations, tag));
         self.populations[world].came(context, span_log2, value.leaf_log2());
         evicted.map(|(tag, value)| {
             self.uncount(tag);
