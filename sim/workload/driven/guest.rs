@@ -229,7 +229,7 @@ fn scope(tlbi: &Tlbi) -> InvalidateScope {
         pasid: 0,
         addr: first,
         granule_size: 1 << page_log2,
-        nb_granules: (last - first >> page_log2) + 1,
+        nb_granules: ((last - first) >> page_log2) + 1,
     }
 }
 

@@ -190,10 +190,8 @@ impl<V: Copy + Default> Array<V> {
         let mut first = 0;
         for chunk in chunks {
             // Without an early end, so that few instructions compare all.
-            if chunk
-                .iter()
-                .fold(false, |any, other| any | (*other == mark))
-            {
+            let same = |any, other: &u16| any | u16::from(*other == mark);
+            if chunk.iter().fold(0, same) != 0 {
                 let tags = &tags[first..][..CHUNK];
                 if let Some(way) = tags.iter().position(|other| other.is(tag)) {
                     return Some(start.wrapping_add(first + way));
@@ -414,16 +412,15 @@ mod tests {
                     .iter()
                     .position(|place| place.is_some_and(|(other, _)| other == tag));
                 assert_eq!(array.find(tag), held, "{ways}");
-                match (held, random >> 60) {
-                    (Some(place), 0..4) => {
-                        array.remove(place);
-                        model.places[place] = None;
-                    }
-                    _ => {
-                        let evicted = array.insert(tag, value, |tag| tag != Tag::NONE);
-                        assert_eq!(evicted, model.insert(tag, value), "{ways}");
-                    }
+                if let Some(place) = held
+                    && random >> 60 < 4
+                {
+                    array.remove(place);
+                    model.places[place] = None;
+                    continue;
                 }
+                let evicted = array.insert(tag, value, |tag| tag != Tag::NONE);
+                assert_eq!(evicted, model.insert(tag, value), "{ways}");
             }
         }
     }
