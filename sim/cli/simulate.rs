@@ -21,13 +21,13 @@ use crate::simulate::{json, study, table};
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  smmu-sim simulate ring
+  smmu-sim simulate driver --set workload.flush=lazy
   smmu-sim simulate dma_trace.csv.zst --config mmu-600 --out results
   smmu-sim simulate random --set tcu.walk_slots=8 --format json
   smmu-sim simulate --study --out study")]
 pub(super) struct Simulate {
     /// A trace (text, binary, recorded or QEMU log, plain or compressed), a workload file (.toml),
-    /// or a pattern: stride, random, zipf, ring, driver, tenants
+    /// or a pattern: stride, random, zipf, driver, tenants
     #[arg(value_name = "TRACE|WORKLOAD", required_unless_present_any = ["show_config", "study"])]
     input: Option<String>,
     /// A preset (default, mmu-600, mmu-700, gem5, intel-vtd) or a file; several apply in order
@@ -49,7 +49,7 @@ pub(super) struct Simulate {
     /// Print every setting as it is resolved, with unit, default and reason, and end
     #[arg(long)]
     show_config: bool,
-    /// Compare invalidation modes, page sizes and stages on one ring of buffers; with --out, write
+    /// Compare invalidation modes, page sizes and stages on one driver's ring of buffers; with --out, write
     /// the book's table and plots
     #[arg(long, conflicts_with_all = ["input", "trace_first", "check"])]
     study: bool,

@@ -3,26 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use smmu::Outcome;
 use smmu::Smmu;
-use smmu::addr::{Iova, Pa};
 use smmu::ats::AtsEndpoints;
 use smmu::cache::CacheConfig;
 use smmu::config::SmmuConfig;
-use smmu::ids::StreamId;
 use smmu::mem::{AccessClass, PhysMem, Ram};
-use smmu::observe::{Access, Observer, Structure};
 use smmu::spec::event::Event;
 use smmu::timing::{Completed, Machine, Operation, Probe, Report, UseOfAts, Workload};
-use smmu::{Outcome, Transaction};
 use thiserror::Error;
 
 use super::settings::{RunSettings, SettingsError};
-use crate::workload::driven::Driven;
+use crate::workload::driven::{self, Driven};
 use crate::workload::error::WorkloadError;
 use crate::workload::generator::{Generator, Pattern};
 use crate::workload::open::{Format, Source, open};
 use crate::workload::recorded::Comparison;
-use crate::workload::world::{self, FIRST_IOVA, World};
+use crate::workload::world::{self, World};
 
 /// What a run is driven by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +116,9 @@ fn memory_of(settings: &RunSettings, input: &Input) -> Ram {
     match input {
         // A trace may bring tables of its own, wherever they are.
         Input::Trace(_) => Ram::sparse(),
+        Input::Generated if settings.workload.pattern == Pattern::Driver => {
+            driven::memory(&settings.machine, &settings.workload)
+        }
         Input::Generated => world::memory(&settings.machine),
     }
 }
@@ -136,10 +136,7 @@ fn prepare<'a>(
             return Ok((Source::driven(driven), smmu));
         }
         let (mut world, smmu) = World::new(ram, &settings.world())?;
-        let mut generator = Generator::new(&settings.workload, &mut world)?;
-        if settings.workload.pattern == Pattern::Ring {
-            generator = generator.with_leaves(leaves(ram, &smmu, settings));
-        }
+        let generator = Generator::new(&settings.workload, &mut world)?;
         return Ok((Source::generated(generator), smmu));
     };
     let (format, bytes) = open(path)?;
@@ -156,38 +153,6 @@ fn prepare<'a>(
     }
     let (world, smmu) = World::new(ram, &settings.world())?;
     Ok((source.on(world), smmu))
-}
-
-/// Where each page of each stream has its leaf descriptor, and what it holds.
-fn leaves(ram: &Ram, smmu: &Smmu, settings: &RunSettings) -> Vec<Vec<(Pa, u64)>> {
-    /// The last descriptor of the first stage that translates.
-    struct Leaf(Option<Pa>, bool);
-    impl Observer for Leaf {
-        fn access(&mut self, access: &Access<'_>) {
-            match access.structure {
-                Structure::Stage1(_) => *self = Self(Some(access.pa), true),
-                Structure::Stage2(_) if !self.1 => self.0 = Some(access.pa),
-                _ => {}
-            }
-        }
-    }
-    let mut port = ram.port();
-    let page_bytes = 1u64 << settings.machine.page_log2;
-    (0..settings.machine.streams)
-        .map(|stream| {
-            (0..settings.workload.pages)
-                .filter_map(|page| {
-                    let address = Iova::new(FIRST_IOVA + page * page_bytes);
-                    let transaction = Transaction::read(StreamId::new(stream), address);
-                    let mut leaf = Leaf(None, false);
-                    smmu.translate_cold(&mut port, &transaction, &mut leaf);
-                    let pa = leaf.0?;
-                    let value = port.read64(pa, AccessClass::Stage1).ok()?;
-                    Some((pa, value))
-                })
-                .collect()
-        })
-        .collect()
 }
 
 /// Runs a workload through the timed machine.

@@ -1,5 +1,6 @@
-//! The study of the book: the same I/O with strict, lazy and no invalidation, pages of 4K, 16K and
-//! 64K, under stage 1, stage 2 and both. Points run in parallel; results do not depend on how.
+//! The study of the book: the same I/O with strict, lazy and no invalidation, by kernels with pages of
+//! 4K, 16K and 64K, under stage 1, stage 2 and both. The modelled driver maps and unmaps; points run in
+//! parallel, and results do not depend on how.
 
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicBool;
@@ -17,9 +18,9 @@ use super::settings::RunSettings;
 pub struct Point {
     /// Flush mode.
     pub flush: &'static str,
-    /// Page size.
+    /// Page size of the kernel whose driver maps.
     pub granule: &'static str,
-    /// Stages.
+    /// Stages; under both, what the host maps its guest by.
     pub stages: &'static str,
     /// What was counted.
     pub report: Report,
@@ -27,9 +28,16 @@ pub struct Point {
 
 const FLUSHES: [&str; 3] = ["strict", "lazy", "never"];
 const GRANULES: [(&str, u32); 3] = [("4K", 12), ("16K", 14), ("64K", 16)];
-const STAGES: [&str; 3] = ["stage1", "stage2", "nested"];
+/// What a point is called, its stages, and log2 of the bytes a host of 4K pages maps its guest by.
+const STAGES: [(&str, &str, u32); 4] = [
+    ("stage1", "stage1", 12),
+    ("stage2", "stage2", 12),
+    ("nested", "nested", 12),
+    ("nested, 2M", "nested", 21),
+];
 
-/// Every point: a ring of 2 MiB of buffers, filled in turn by one device, 128 bytes a transaction.
+/// Every point: a ring of 2 MiB of buffers, a page of the kernel each, filled in turn by one device,
+/// 128 bytes a transaction.
 ///
 /// # Errors
 /// [`RunError`] if `base` changes what the study needs.
@@ -41,7 +49,7 @@ pub fn run(base: &RunSettings) -> Result<Vec<Point>, RunError> {
         .collect();
     points
         .into_par_iter()
-        .map(|(stages, (granule, page_log2), flush)| {
+        .map(|((name, stages, host_log2), (granule, page_log2), flush)| {
             let mut settings = base.clone();
             let pages = (2 << 20) >> page_log2;
             let per_buffer = (1 << page_log2) / 128;
@@ -49,10 +57,11 @@ pub fn run(base: &RunSettings) -> Result<Vec<Point>, RunError> {
                 format!("machine.stages={stages}"),
                 format!("machine.granule={granule}"),
                 format!("machine.page_log2={page_log2}"),
+                format!("machine.stage2_page_log2={host_log2}"),
                 format!("workload.flush={flush}"),
                 format!("workload.pages={pages}"),
                 format!("workload.per_buffer={per_buffer}"),
-                "workload.pattern=ring".to_owned(),
+                "workload.pattern=driver".to_owned(),
                 "workload.bytes=128".to_owned(),
                 "workload.transactions=200000".to_owned(),
             ] {
@@ -63,7 +72,7 @@ pub fn run(base: &RunSettings) -> Result<Vec<Point>, RunError> {
             Ok(Point {
                 flush,
                 granule,
-                stages,
+                stages: name,
                 report: run.report,
             })
         })

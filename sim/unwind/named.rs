@@ -58,7 +58,7 @@ pub fn semantics(name: &str) -> Result<Named, String> {
             let all = Defect::ALL.iter().copied();
             all.into_iter().find(|defect| defect.number() == number)
         });
-        let defect = defect.ok_or_else(|| format!("{name:?}: {word:?} is none of D1 to D29"))?;
+        let defect = defect.ok_or_else(|| format!("{name:?}: {word:?} is none of D1 to D30"))?;
         semantics.defects = if sign == "+" {
             semantics.defects.with(defect)
         } else {

@@ -43,12 +43,14 @@ pub(super) fn equal_and_monotone(checks: &mut Checks, effort: Effort) {
         ("zipf", "stage2", "never", ""),
         ("stride", "nested", "never", ""),
         ("tenants", "nested", "never", ""),
-        ("ring", "stage1", "strict", ""),
-        ("ring", "stage1", "lazy", ""),
+        ("driver", "stage1", "strict", ""),
+        ("driver", "stage1", "lazy", ""),
+        ("driver", "nested", "strict", ""),
+        ("driver", "nested", "lazy", ""),
         ("zipf", "nested", "never", "full"),
         ("random", "nested", "never", "split-stage"),
-        ("ring", "stage1", "strict", "full"),
-        ("ring", "nested", "lazy", "split-stage"),
+        ("driver", "stage1", "strict", "full"),
+        ("driver", "stage1", "lazy", "full"),
     ] {
         let changes = [
             format!("workload.pattern={pattern}"),

@@ -154,7 +154,8 @@ impl<P: Platform> Maintenance<'_, P> {
             let features = &self.instances[self.tags.smmu.index()].features;
             (features.e2h, features.range_inv)
         };
-        self.add_ranges(batch, span, range_inv, |range| match tag {
+        let page_log2 = self.tags.page_log2;
+        self.add_ranges(batch, (span, page_log2), range_inv, |range| match tag {
             Tag::Asid(asid) if e2h => Command::TlbiEl2Va { asid, range },
             Tag::Asid(asid) => Command::TlbiNhVa {
                 asid,
@@ -166,11 +167,17 @@ impl<P: Platform> Maintenance<'_, P> {
     }
 
     /// Invalidates a range of a guest's address space and waits (the series'
-    /// `arm_smmu_cache_invalidate`); `el2` as IO14 does on a host with VHE.
-    pub(crate) fn guest_range(&mut self, (vmid, asid): (Vmid, Asid), span: TlbSpan, el2: bool) {
+    /// `arm_smmu_cache_invalidate`), in pages of 2^`page_log2` bytes; `el2` as IO14 does on a host
+    /// with VHE.
+    pub(crate) fn guest_range(
+        &mut self,
+        (vmid, asid): (Vmid, Asid),
+        (span, page_log2): (TlbSpan, u32),
+        el2: bool,
+    ) {
         let range_inv = self.instances[self.tags.smmu.index()].features.range_inv;
         let mut batch = Batch::new();
-        self.add_ranges(&mut batch, span, range_inv, |range| {
+        self.add_ranges(&mut batch, (span, page_log2), range_inv, |range| {
             if el2 {
                 Command::TlbiEl2Va { asid, range }
             } else {
@@ -185,13 +192,13 @@ impl<P: Platform> Maintenance<'_, P> {
     fn add_ranges(
         &mut self,
         batch: &mut Batch,
-        span: TlbSpan,
+        (span, page_log2): (TlbSpan, u32),
         range_inv: bool,
         command: impl Fn(crate::command::TlbiRange) -> Command,
     ) {
         let form = if range_inv {
             RangeForm::Range {
-                page_log2: self.tags.page_log2,
+                page_log2,
                 ttl: self.rules.invalidation_range,
             }
         } else {

@@ -382,14 +382,32 @@ impl<P: Platform> Driver<P> {
             granule,
             reach,
         };
+        let page_log2 = if self.has(Defect::HostGranuleNamed) {
+            tags.page_log2
+        } else {
+            guest_page_log2(granule).unwrap_or(tags.page_log2)
+        };
         let mut maintenance = self.maintenance(tags);
-        maintenance.guest_range(tag, span, el2);
+        maintenance.guest_range(tag, (span, page_log2), el2);
         // A timeout is printed; a loop without end is not survived.
         let failed = maintenance.failed;
         match (failed, self.platform.control().bug) {
             (Err(errno), Some(_)) => Err(errno),
             _ => Ok(()),
         }
+    }
+}
+
+/// log2 of the smallest page of the tables that have pages or blocks of this size.
+fn guest_page_log2(size: u64) -> Option<u32> {
+    if !size.is_power_of_two() {
+        return None;
+    }
+    match size.ilog2() {
+        12 | 21 | 30 => Some(12),
+        14 | 25 => Some(14),
+        16 | 29 | 42 => Some(16),
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<(&'static str, String)> {
         ("walk-snapshot", walk_snapshot()),
         ("unwind", unwind()),
         ("unwind-clean", unwind_clean()),
-        ("simulate", simulated("ring", "report.html")),
+        ("simulate", simulated("driver", "report.html")),
         ("timeline", simulated("random", "timeline.html")),
         ("caches-strict", caches("k72_16k_strict", "100", "infinite")),
         ("caches-small", caches("k61_lazy", "40", "small")),

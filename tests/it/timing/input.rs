@@ -36,7 +36,7 @@ fn wrong_settings_name_what_is_allowed() {
         ("tbu.completion=never", "allowed is any, stream, all"),
         (
             "workload.pattern=chaos",
-            "allowed is stride, random, zipf, ring, driver, tenants",
+            "allowed is stride, random, zipf, driver, tenants",
         ),
     ] {
         refused(&["simulate", "random", "--set", set], message);

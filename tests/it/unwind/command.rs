@@ -16,7 +16,7 @@ fn refused(arguments: &[&str], message: &str) {
 #[test]
 fn unwind_refuses_what_it_cannot_explore_and_says_why() {
     refused(&["unwind", "--semantics", "v14"], "none of v11");
-    refused(&["unwind", "--semantics", "fixed+D30"], "D1 to D29");
+    refused(&["unwind", "--semantics", "fixed+D31"], "D1 to D30");
     refused(&["unwind", "--topology", "9"], "number of its SMMU");
     refused(&["unwind", "--topology", "0/9"], "number of containers");
     refused(&["unwind", "--operation", "fly 1"], "is no operation");

@@ -183,3 +183,34 @@ fn a_guests_range_goes_out_with_its_asid_and_our_vmid() {
         assert!(commands[1].is_sync(), "{name}");
     }
 }
+
+// `__arm_smmu_tlb_inv_range` (5.10) takes TG from the domain that is invalidated, and that is the
+// host's stage 2; an entry of another granule need not go (IHI 0070 §4.4.1.1, TG).
+#[test]
+fn a_guests_range_names_the_guests_granule() {
+    for (granule, tg, ttl, pages_log2) in [
+        (1 << 12, 1, 3, 0),
+        (1 << 21, 1, 2, 9),
+        (1 << 14, 2, 3, 0),
+        (1 << 25, 2, 2, 11),
+        (1 << 16, 3, 3, 0),
+        (1 << 29, 3, 2, 13),
+    ] {
+        let (mut driver, ..) = nested(Semantics::fixed());
+        let (answer, commands) = ask(&mut driver, IOTLB, addr(granule, 4));
+        assert_eq!(answer, Ok(()));
+        let Command::TlbiNhVa { range, .. } = commands[0] else {
+            panic!("{granule:#x}: {commands:?}")
+        };
+        assert_eq!((range.tg, range.ttl), (tg, ttl), "{granule:#x}");
+        assert_eq!(
+            (range.num, range.scale),
+            (0, pages_log2 + 2),
+            "{granule:#x}"
+        );
+    }
+    // As posted: pages of 64 KiB go out as pages of 4 KiB.
+    let (mut driver, ..) = nested(posted(SeriesIo::V16));
+    let (_, commands) = ask(&mut driver, IOTLB, addr(1 << 16, 1));
+    assert!(matches!(commands[0], Command::TlbiNhVa { range, .. } if range.tg == 1));
+}

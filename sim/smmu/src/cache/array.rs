@@ -37,6 +37,13 @@ impl Tag {
         input & !below | u64::from(span_log2)
     }
 
+    /// Equal for equal tags, and for few others.
+    #[inline(always)]
+    fn mark(self) -> u16 {
+        let both = self.page ^ self.context.rotate_left(32);
+        (both.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    }
+
     /// log2 of the entry's size.
     pub(super) fn span_log2(self) -> u32 {
         (self.page & Self::SIZE) as u32
@@ -67,6 +74,24 @@ impl PartialEq for Stamps {
 
 impl Eq for Stamps {}
 
+/// At least as many places as hold no live entry; 0 if every place holds one. A bound, not part of
+/// what a cache holds.
+#[derive(Debug, Clone, Copy)]
+struct Free(u64);
+
+impl PartialEq for Free {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Free {}
+
+/// Ways from which on a set is searched by marks.
+const MARKED_WAYS: usize = 16;
+/// Marks that are compared at once.
+const CHUNK: usize = 8;
+
 /// Tags and values side by side, set after set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Array<V> {
@@ -74,6 +99,9 @@ pub(super) struct Array<V> {
     sets_log2: u32,
     ways: usize,
     tags: Vec<Tag>,
+    /// 16 bits of a hash of each tag, where sets are large: most places are passed over by them.
+    marks: Vec<u16>,
+    free: Free,
     values: Vec<V>,
     stamps: Stamps,
     victims: Victims,
@@ -90,6 +118,12 @@ impl<V: Copy + Default> Array<V> {
             sets_log2: sets.checked_ilog2().unwrap_or(0),
             ways,
             tags: vec![Tag::NONE; sets * ways],
+            marks: if ways >= MARKED_WAYS {
+                vec![Tag::NONE.mark(); sets * ways]
+            } else {
+                Vec::new()
+            },
+            free: Free((sets * ways) as u64),
             values: vec![V::default(); sets * ways],
             stamps: Stamps {
                 of: vec![Stamp::default(); sets * ways],
@@ -139,9 +173,37 @@ impl<V: Copy + Default> Array<V> {
             return None;
         }
         let start = self.set_of(tag).wrapping_mul(self.ways);
+        if self.ways >= MARKED_WAYS {
+            return self.find_marked(start, tag);
+        }
         let set = self.tags.get(start..start.wrapping_add(self.ways))?;
         let way = set.iter().position(|other| other.is(tag))?;
         Some(start.wrapping_add(way))
+    }
+
+    /// The same in the large set from place `start` on.
+    fn find_marked(&self, start: usize, tag: Tag) -> Option<usize> {
+        let end = start.wrapping_add(self.ways);
+        let tags = self.tags.get(start..end)?;
+        let (chunks, rest) = self.marks.get(start..end)?.as_chunks::<CHUNK>();
+        let mark = tag.mark();
+        let mut first = 0;
+        for chunk in chunks {
+            // Without an early end, so that few instructions compare all.
+            let same = |any, other: &u16| any | u16::from(*other == mark);
+            if chunk.iter().fold(0, same) != 0 {
+                let tags = &tags[first..][..CHUNK];
+                if let Some(way) = tags.iter().position(|other| other.is(tag)) {
+                    return Some(start.wrapping_add(first + way));
+                }
+            }
+            first += CHUNK;
+        }
+        if rest.is_empty() {
+            return None;
+        }
+        let way = tags[first..].iter().position(|other| other.is(tag))?;
+        Some(start.wrapping_add(first + way))
     }
 
     /// Notes that the entry at `place` was used.
@@ -180,7 +242,16 @@ impl<V: Copy + Default> Array<V> {
     /// Forgets the entry at `place`.
     pub(super) fn remove(&mut self, place: usize) {
         self.tags[place] = Tag::NONE;
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = Tag::NONE.mark();
+        }
         self.stamps.of[place] = Stamp::default();
+        self.free.0 += 1;
+    }
+
+    /// Notes that `count` entries are no longer live.
+    pub(super) fn note_dead(&mut self, count: u64) {
+        self.free.0 += count;
     }
 
     /// Number of entries whose context has `value` in the bits of `mask`.
@@ -210,17 +281,33 @@ impl<V: Copy + Default> Array<V> {
         value: V,
         live: impl Fn(Tag) -> bool,
     ) -> Option<(Tag, V)> {
+        if let Some(place) = self.find(tag) {
+            self.put(place, tag, value);
+            return None;
+        }
+        self.insert_new(tag, value, live)
+    }
+
+    /// The same if it is known that no place has the tag.
+    pub(super) fn insert_new(
+        &mut self,
+        tag: Tag,
+        value: V,
+        live: impl Fn(Tag) -> bool,
+    ) -> Option<(Tag, V)> {
         if self.is_off() {
             return None;
         }
         loop {
             let set = self.set_of(tag);
             let start = set * self.ways;
-            let places = start..start + self.ways;
-            let same = places.clone().find(|&place| self.tags[place] == tag);
-            let free = || places.clone().find(|&place| !live(self.tags[place]));
-            if let Some(place) = same.or_else(free) {
-                self.put(place, tag, value);
+            if self.free.0 != 0
+                && let Some(way) = self.tags[start..][..self.ways]
+                    .iter()
+                    .position(|&tag| !live(tag))
+            {
+                self.free.0 -= 1;
+                self.put(start + way, tag, value);
                 return None;
             }
             if self.grows() && self.grow(&live) {
@@ -235,6 +322,9 @@ impl<V: Copy + Default> Array<V> {
 
     fn put(&mut self, place: usize, tag: Tag, value: V) {
         self.tags[place] = tag;
+        if let Some(mark) = self.marks.get_mut(place) {
+            *mark = tag.mark();
+        }
         self.values[place] = value;
         self.stamps.last.0 += 1;
         self.stamps.of[place] = self.stamps.last;
@@ -265,8 +355,73 @@ impl<V: Copy + Default> Array<V> {
         for (_, tag, value) in self.iter().filter(|(_, tag, _)| live(*tag)) {
             let start = bigger.set_of(tag) * bigger.ways;
             let place = (start..start + bigger.ways).find(|&p| bigger.tags[p] == Tag::NONE)?;
+            bigger.free.0 -= 1;
             bigger.put(place, tag, *value);
         }
         Some(bigger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Round robin in one set: the tag's own place, else the first that is free, else the next victim.
+    #[derive(Default)]
+    struct Model {
+        places: Vec<Option<(Tag, u32)>>,
+        next: usize,
+    }
+
+    impl Model {
+        fn insert(&mut self, tag: Tag, value: u32) -> Option<(Tag, u32)> {
+            let holds = |place: &Option<(Tag, u32)>| place.is_some_and(|(other, _)| other == tag);
+            let same = self.places.iter().position(holds);
+            let free = self.places.iter().position(Option::is_none);
+            let place = same.or(free).unwrap_or_else(|| {
+                let victim = self.next;
+                self.next = (victim + 1) % self.places.len();
+                victim
+            });
+            let before = self.places[place].replace((tag, value));
+            before.filter(|_| same.is_none())
+        }
+    }
+
+    #[test]
+    fn sets_of_any_size_hold_and_give_up_what_a_list_would() {
+        // Below, at and above the size from which marks are compared, and beside whole chunks.
+        for ways in [1, 4, 15, 16, 20, 32, 41] {
+            let mut array = Array::new(&Geometry::new(ways, 0, Replacement::RoundRobin));
+            let mut model = Model {
+                places: vec![None; ways as usize],
+                next: 0,
+            };
+            let mut random = 1u64;
+            for value in 0..20_000u32 {
+                random = random
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                let number = (random >> 33) % (3 * u64::from(ways) / 2 + 1);
+                let tag = Tag {
+                    context: 1 << 37 | number & 3,
+                    page: Tag::page_of(number << 12, 12),
+                };
+                let held = model
+                    .places
+                    .iter()
+                    .position(|place| place.is_some_and(|(other, _)| other == tag));
+                assert_eq!(array.find(tag), held, "{ways}");
+                if let Some(place) = held
+                    && random >> 60 < 4
+                {
+                    array.remove(place);
+                    model.places[place] = None;
+                    continue;
+                }
+                let evicted = array.insert(tag, value, |tag| tag != Tag::NONE);
+                assert_eq!(evicted, model.insert(tag, value), "{ways}");
+            }
+        }
     }
 }

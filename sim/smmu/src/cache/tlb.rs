@@ -191,7 +191,7 @@ impl<V: Entry> Tlb<V> {
         let generations = self.generations;
         let evicted = self
             .array
-            .insert(tag, value, |tag| is_live(generations, tag));
+            .insert_new(tag, value, |tag| is_live(generations, tag));
         self.populations[world].came(context, span_log2, value.leaf_log2());
         evicted.map(|(tag, value)| {
             self.uncount(tag);
@@ -244,6 +244,7 @@ impl<V: Entry> Tlb<V> {
             return 0;
         }
         self.populations[world] = Population::NONE;
+        self.array.note_dead(removed);
         self.generations[world] += 1;
         if self.generations[world] >> Tag::GENERATION_BITS != 0 {
             // Tags of old generations must not come to life again.

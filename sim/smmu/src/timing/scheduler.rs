@@ -36,6 +36,8 @@ pub(super) struct Scheduler {
     wheel: Vec<List>,
     /// Bit `n` is set if slot `n` of the wheel holds somebody.
     occupied: [u64; WORDS],
+    /// Bit `n` is set if word `n` of `occupied` is not 0.
+    words: u16,
     next: Vec<Sleeper>,
     far: BinaryHeap<Reverse<(Cycle, u64, Sleeper)>>,
     sequence: u64,
@@ -61,6 +63,7 @@ impl Scheduler {
             now: 0,
             wheel: vec![EMPTY; SPAN],
             occupied: [0; WORDS],
+            words: 0,
             next: Vec::new(),
             far: BinaryHeap::new(),
             sequence: 0,
@@ -91,6 +94,7 @@ impl Scheduler {
         if list.first == NOBODY {
             list.first = sleeper;
             self.occupied[slot / 64] |= 1 << (slot % 64);
+            self.words |= 1 << (slot / 64);
         } else {
             self.next[list.last as usize] = sleeper;
         }
@@ -147,7 +151,11 @@ impl Scheduler {
         list.first = self.next[sleeper as usize];
         if list.first == NOBODY {
             list.last = NOBODY;
-            self.occupied[slot / 64] &= !(1 << (slot % 64));
+            let word = &mut self.occupied[slot / 64];
+            *word &= !(1 << (slot % 64));
+            if *word == 0 {
+                self.words &= !(1 << (slot / 64));
+            }
         }
         Some((time, sleeper))
     }
@@ -161,24 +169,20 @@ impl Scheduler {
         if first != 0 {
             return Some(self.now + Cycle::from(first.trailing_zeros()));
         }
-        for step in 1..=WORDS {
-            let at = (word + step) % WORDS;
-            // The last round meets the first word again, now for the slots before the start.
-            let mask = if step == WORDS {
-                (1u64 << bit) - 1
-            } else {
-                u64::MAX
-            };
-            let found = self.occupied[at] & mask;
-            if found != 0 {
-                let slot = at * 64 + found.trailing_zeros() as usize;
-                let ahead = (slot + SPAN - start) % SPAN;
-                return Some(self.now + ahead as Cycle);
-            }
+        // Round the wheel: the last word is the first again, and has only slots before the start.
+        let turned = self.words.rotate_right(word as u32 + 1);
+        if turned == 0 {
+            return None;
         }
-        None
+        let at = (word + 1 + turned.trailing_zeros() as usize) % WORDS;
+        let slot = at * 64 + self.occupied[at].trailing_zeros() as usize;
+        let ahead = (slot + SPAN - start) % SPAN;
+        Some(self.now + ahead as Cycle)
     }
 }
+
+/// The rotation above goes round all words.
+const _: () = assert!(WORDS == u16::BITS as usize);
 
 #[cfg(test)]
 mod tests {

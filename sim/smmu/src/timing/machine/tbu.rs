@@ -52,8 +52,12 @@ impl TbuTlb {
         mem: &mut M,
         transaction: &Transaction,
     ) -> Option<(Outcome, Way)> {
-        if let Some(translation) = self.plain(part, configuration, transaction) {
-            return Some((Outcome::Translated(translation), Way::Tlb));
+        match self.plain(part, configuration, transaction) {
+            Plain::LetThrough(translation) => {
+                return Some((Outcome::Translated(translation), Way::Tlb));
+            }
+            Plain::Absent => return None,
+            Plain::Undecided => {}
         }
         let stream = configuration.stream.as_ref().ok()?;
         let stage1 = configuration.stage1.as_ref().ok()?;
@@ -101,34 +105,36 @@ impl TbuTlb {
         Some((part.outcome(through, transaction, request), way))
     }
 
-    /// A plain access that this entry has let through before.
+    /// A plain access, if it is known that the entry lets it through or that there is none.
     #[inline]
     fn plain(
         &mut self,
         part: &Programmed,
         configuration: &ConfigurationEntry,
         transaction: &Transaction,
-    ) -> Option<Translation> {
+    ) -> Plain {
         if transaction.attributes != Attributes::DEFAULT {
-            return None;
+            return Plain::Undecided;
         }
         let nested = match configuration.shortcut.by {
             By::Va => false,
             By::NestedVa => true,
-            By::Ipa | By::Nothing => return None,
+            By::Ipa | By::Nothing => return Plain::Undecided,
         };
         let input = transaction.address.get();
         let half = (input >> 55 & 1) as usize;
         if !configuration.shortcut.open[half] || configuration.shortcut.tbi[half] {
-            return None;
+            return Plain::Undecided;
         }
         let request = Request::of(transaction);
-        let place = self
-            .va
-            .lookup(configuration.context, configuration.global, input)?;
+        // Without TBI an address is what it is looked up by, here as below.
+        let (context, global) = (configuration.context, configuration.global);
+        let Some(place) = self.va.lookup(context, global, input) else {
+            return Plain::Absent;
+        };
         let found = self.va.value(place);
         if found.stage2.is_some() != nested || !found.granted.covers(request) {
-            return None;
+            return Plain::Undecided;
         }
         let walked = Walked {
             pa: Pa::new(found.output | found.offset(input)),
@@ -137,7 +143,7 @@ impl TbuTlb {
             kind: request.kind,
         };
         let path = if nested { Path::Nested } else { Path::Stage1 };
-        Some(part.output(walked, request, path))
+        Plain::LetThrough(part.output(walked, request, path))
     }
 
     /// What the entry for a transaction could teach another TLB.
@@ -225,6 +231,16 @@ impl TbuTlb {
             _ => 0,
         }
     }
+}
+
+/// What is known of a plain access.
+enum Plain {
+    /// The entry has let such an access through before.
+    LetThrough(Translation),
+    /// There is no entry.
+    Absent,
+    /// It takes more to say.
+    Undecided,
 }
 
 /// How a TBU could answer by itself.

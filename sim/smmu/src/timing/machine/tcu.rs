@@ -217,10 +217,12 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
     }
 
     /// Something learned becomes known to all, unless an invalidation has overtaken it.
+    // Apart from the steps, which are many and need little of the stack.
+    #[inline(never)]
     fn fill(&mut self, slot: usize, place: u32) {
         let Play { fills, began, .. } = &self.plays[slot];
         let (fill, began) = (fills[place as usize], *began);
-        let tag = match &fill {
+        let tag = || match &fill {
             Fill::Table {
                 context,
                 input,
@@ -235,7 +237,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         };
         let scope = self.smmu.part.regs.invalidation_scope();
         let overtaken = self.is_overtaken(began, |command| match command {
-            Command::Tlbi(tlbi) => tlbi.covers(&tag, scope),
+            Command::Tlbi(tlbi) => tlbi.covers(&tag(), scope),
             _ => false,
         });
         if overtaken {
@@ -259,6 +261,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
                 .insert(context, ipa, entry.stage2.leaf_log2, entry),
         };
         if let Some(evicted) = evicted {
+            let tag = tag();
             self.evicted(&tag, &evicted);
         }
     }
