@@ -135,6 +135,7 @@ impl TranslationRequest {
 }
 
 /// Why a translation request is not answered with a translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Unsupported Request with F_BAD_ATS_TREQ.
     BadRequest,

@@ -55,7 +55,6 @@ impl Smmu {
 }
 
 /// What the configuration makes of a translated transaction.
-#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 pub(crate) enum Judged {
     /// This.
     Over(Outcome),

@@ -144,7 +144,7 @@ pub(super) struct Devices {
     pub(super) config: Ats,
     geometry: Geometry,
     places: BTreeMap<StreamId, u32>,
-    pub(super) devices: Vec<Device>,
+    pub(super) all: Vec<Device>,
     /// Beside the machine's flights.
     pub(super) passages: Vec<Passage>,
     /// One a TBU.
@@ -164,7 +164,7 @@ impl Devices {
         Self {
             geometry: atc_shape(config),
             places: BTreeMap::new(),
-            devices: Vec::new(),
+            all: Vec::new(),
             passages: Vec::new(),
             links: vec![link; config.tbu.count as usize],
             invalidation_slots: Slots::new(ats.invalidations),
@@ -190,11 +190,11 @@ impl Devices {
         if let Some(place) = self.find(stream) {
             return Some(place);
         }
-        if self.devices.len() >= STREAMS {
+        if self.all.len() >= STREAMS {
             return None;
         }
-        let place = self.devices.len() as u32;
-        self.devices.push(Device {
+        let place = self.all.len() as u32;
+        self.all.push(Device {
             stream,
             uses_ats: true,
             atc: AtcArray::new(&self.geometry),
@@ -228,19 +228,19 @@ impl Devices {
             self.passages.resize(place + 1, passage.clone());
         }
         self.passages[place] = passage;
-        self.devices[device as usize].uses_ats
+        self.all[device as usize].uses_ats
     }
 
     /// A transaction's device and the access it wants.
     pub(super) fn of(&mut self, id: u32) -> (&mut Device, &Transaction) {
         let Passage { device, wanted, .. } = &self.passages[id as usize];
-        (&mut self.devices[*device as usize], wanted)
+        (&mut self.all[*device as usize], wanted)
     }
 
     /// The use of ATCs and requests, all devices together, of links and of invalidations.
     pub(super) fn usage(&self, now: Cycle, mut add: impl FnMut(String, u32, Usage)) {
         let (mut atc, mut requests) = (Usage::default(), Usage::default());
-        for device in &self.devices {
+        for device in &self.all {
             atc.merge(&device.look_up.usage());
             requests.merge(&device.requests.usage(now));
         }

@@ -95,7 +95,7 @@ impl<M: PhysMem, P: Probe> Machine<M, P> {
         let Some(device) = self.ats.find(what.stream) else {
             return;
         };
-        let removed = self.ats.devices[device as usize].invalidate(what);
+        let removed = self.ats.all[device as usize].invalidate(what);
         self.ats.counts.invalidated_count += removed;
         let mut awaited = 0;
         for (flight, passage) in self.flights.iter().zip(&mut self.ats.passages) {
