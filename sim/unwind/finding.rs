@@ -192,10 +192,9 @@ fn half_unmapped(case: &Case<'_>) -> bool {
     let streams = before.streams.iter().zip(&after.streams);
     let agree = streams.into_iter().all(|(old, new)| {
         let pairs = old.cold.iter().zip(&new.cold);
-        let reached = pairs.into_iter().all(|(old, new)| match kept {
-            true => old == new,
-            false => old == new || !new.is_memory(),
-        });
+        let reached = pairs
+            .into_iter()
+            .all(|(old, new)| old == new || !kept && !new.is_memory());
         (old.ste, old.vmid) == (new.ste, new.vmid) && reached
     });
     !(kept || gone) || !agree || before.streams.len() != after.streams.len()
