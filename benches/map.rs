@@ -4,6 +4,11 @@
 //! Before that, `map/memory` prints what a mapping of 64 GiB costs the simulator in resident memory,
 //! against the bytes of tables the driver has for it.
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "ratios are shown to three digits"
+)]
+#![allow(clippy::print_stdout, reason = "criterion measures no memory")]
 
 use std::hint::black_box;
 use std::time::Duration;

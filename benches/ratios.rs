@@ -36,6 +36,9 @@ pub(crate) struct Effort {
     pub(crate) translations: usize,
 }
 
+/// Prints the lines of one group.
+type Group = fn(&Effort);
+
 fn main() {
     // `cargo bench` passes --bench; `cargo test --benches` does not, and only wants to see it run.
     let measuring = std::env::args().any(|arg| arg == "--bench");
@@ -88,7 +91,7 @@ fn main() {
             }
         }
     }
-    let groups: [(&str, fn(&Effort)); 4] = [
+    let groups: [(&str, Group); 4] = [
         ("tlb/hit", caches::hits),
         ("tlbi", caches::invalidations),
         ("streams", caches::many),
