@@ -245,7 +245,7 @@ fn no_more_invalidations_are_under_way_than_there_may_be() {
     }
 }
 
-/// PCIe ATS §3: a function whose request is unsupported does not use its ATC.
+/// IHI 0070 §3.9: Unsupported Request tells a device that its stream has no ATS.
 #[test]
 fn a_stream_without_eats_goes_on_untranslated_after_one_request() {
     let common = [

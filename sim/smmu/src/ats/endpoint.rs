@@ -76,7 +76,7 @@ struct Endpoint {
 }
 
 /// Endpoints that translate by ATS before they send, each behind an ATC of its own. One whose
-/// request is unsupported sends untranslated from then on, as PCIe demands. One that is granted too
+/// request is unsupported sends untranslated from then on, as if its ATS were off. One that is granted too
 /// little, or told that its request was aborted, makes no access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtsEndpoints {
