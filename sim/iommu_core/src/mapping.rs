@@ -39,6 +39,7 @@ const fn mask_to(top: u32) -> u64 {
 
 impl<O: IommuOps> IommuCore<O> {
     /// Whether pages can be mapped in `domain`, and their sizes.
+    #[inline]
     fn paging(&self, domain: DomainId) -> Result<u64, Errno> {
         match self.domains.get(domain).map(|domain| domain.kind) {
             Some(DomainKind::Unmanaged | DomainKind::Dma | DomainKind::DmaFq) => {}

@@ -447,6 +447,7 @@ impl<'a> RamPort<'a> {
     }
 
     /// The word at `pa`, its page marked as written; `None` outside RAM.
+    #[inline]
     fn writable(&mut self, pa: u64) -> Option<&'a AtomicU64> {
         if self.cached(pa).is_none() {
             let window = self.ram.region(pa)?.make_window(pa);
