@@ -221,7 +221,6 @@ impl Process {
 
     /// The region around `address`, with its start.
     #[inline]
-    #[inline]
     fn region_at(&self, address: u64, page_size: u64) -> Option<(u64, &Region)> {
         let (start, region) = self.regions.range(..=address).next_back()?;
         (address - start < region.pages * page_size).then_some((*start, region))
@@ -301,7 +300,6 @@ impl Process {
     }
 
     /// What one page would be pinned as: its frame and whether it is reserved.
-    #[inline]
     #[inline]
     fn pinnable(region: &Region, index: u64, mode: &PinMode) -> Option<(u64, Reserved)> {
         let allowed = match mode.write {
