@@ -99,7 +99,7 @@ mod tests {
         let named = semantics("fixed+D7+D16-D7").unwrap().semantics;
         assert!(named.has(Defect::NoInvalidationOnSet));
         assert!(!named.has(Defect::LaterDomainsMissTable));
-        for wrong in ["v14", "fixed+D30", "fixed+", "D1"] {
+        for wrong in ["v14", "fixed+D31", "fixed+", "D1"] {
             assert!(semantics(wrong).is_err(), "{wrong}");
         }
     }
