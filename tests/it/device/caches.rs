@@ -279,7 +279,21 @@ impl Tally {
         let warm = driver
             .smmu
             .ats_translate(&mut memory, &request, &mut counts);
-        prop_assert_eq!(warm, cold, "{:?}", request);
+        // A contiguous region is marked dirty in one of its descriptors, and cached as one
+        // (DDI 0487 §D8.6): a page of it may be writable already though its own does not say so.
+        let dirty_as_one = driver.contiguous
+            && request.no_write
+            && matches!((warm, cold), (
+                TranslationCompletion::Success(warm),
+                TranslationCompletion::Success(cold),
+            ) if warm.write && (warm.read, warm.execute) == (cold.read, cold.execute));
+        prop_assert!(
+            warm == cold || dirty_as_one,
+            "{:?}: {:?} {:?}",
+            request,
+            warm,
+            cold
+        );
         if let TranslationCompletion::Success(translation) = warm
             && (translation.read || translation.write)
         {
