@@ -31,7 +31,7 @@ impl RegionName {
 
     /// Where a device's file has byte `offset` of it.
     const fn file_offset(self, offset: u64) -> u64 {
-        ((self.index() as u64) << 40) + offset
+        ((self.index() as u64) << abi::PCI_OFFSET_SHIFT) + offset
     }
 }
 

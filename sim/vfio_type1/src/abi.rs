@@ -127,6 +127,9 @@ pub mod info {
 pub const DEVICE_FLAGS_PCI: u32 = uapi::VFIO_DEVICE_FLAGS_PCI;
 /// Regions of a PCI device without extras.
 pub const PCI_NUM_REGIONS: u32 = uapi::VFIO_PCI_NUM_REGIONS;
+/// Where a region's offsets begin in a PCI device's file: its index, this many bits up
+/// (`VFIO_PCI_OFFSET_SHIFT`).
+pub const PCI_OFFSET_SHIFT: u32 = 40;
 /// Interrupt indexes of a PCI device without extras.
 pub const PCI_NUM_IRQS: u32 = uapi::VFIO_PCI_NUM_IRQS;
 

@@ -176,13 +176,17 @@ impl<O: IommuOps> Vfio<O> {
 
     pub(crate) fn open_device(&mut self, pid: Pid, device: DeviceId) -> Result<(), Errno> {
         self.ctx(pid).step("vfio:open_device", Errno::EIO)?;
-        let entry = self.devices.get(&device).ok_or(Errno::ENODEV)?;
-        let regions = match entry.open {
-            0 => self.make_regions(pid, device)?,
-            _ => entry.regions.clone(),
+        let first = self.devices.get(&device).ok_or(Errno::ENODEV)?.open == 0;
+        let regions = if first {
+            self.make_regions(pid, device)?
+        } else {
+            None
         };
         let entry = self.devices.get_mut(&device).ok_or(Errno::ENODEV)?;
-        (entry.regions, entry.open) = (regions, entry.open + 1);
+        if first {
+            entry.regions = regions;
+        }
+        entry.open += 1;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use iommu_core::{Defect, DeviceId, Errno, IommuOps, UserMemory, UserPtr};
 use zerocopy::IntoBytes;
 
 use crate::abi;
-use crate::device_region::{INDEX_SHIFT, SeriesRegion};
+use crate::device_region::SeriesRegion;
 use crate::fault_region::region_type;
 use crate::process::Pid;
 use crate::type1::Caps;
@@ -77,10 +77,8 @@ impl<O: IommuOps> Vfio<O> {
         arg: UserPtr,
         user: &mut impl UserMemory,
     ) -> Result<u64, Errno> {
-        let mut bytes = [0; size_of::<abi::DeviceInfo>()];
-        self.ctx(pid).copy_in(user, arg, &mut bytes)?;
-        let mut info: abi::DeviceInfo = abi::read(&bytes);
-        if (info.argsz as usize) < bytes.len() {
+        let mut info: abi::DeviceInfo = self.ctx(pid).read_in(user, arg)?;
+        if (info.argsz as usize) < size_of_val(&info) {
             return Err(Errno::EINVAL);
         }
         info.flags = abi::DEVICE_FLAGS_PCI;
@@ -99,13 +97,11 @@ impl<O: IommuOps> Vfio<O> {
         user: &mut impl UserMemory,
     ) -> Result<u64, Errno> {
         const HEADER: usize = size_of::<abi::RegionInfo>();
-        let mut bytes = [0; HEADER];
-        self.ctx(pid).copy_in(user, arg, &mut bytes)?;
-        let mut info: abi::RegionInfo = abi::read(&bytes);
+        let mut info: abi::RegionInfo = self.ctx(pid).read_in(user, arg)?;
         if (info.argsz as usize) < HEADER || info.index >= self.region_count(device) {
             return Err(Errno::EINVAL);
         }
-        info.offset = u64::from(info.index) << INDEX_SHIFT;
+        info.offset = u64::from(info.index) << abi::PCI_OFFSET_SHIFT;
         (info.flags, info.size, info.cap_offset) = (0, 0, 0);
         if let (Some(region), Some(series)) = (SeriesRegion::at(info.index), self.series())
             && let Some(size) = self.region_size(device, region)

@@ -9,9 +9,6 @@ use crate::process::Pid;
 use crate::response_region::ResponseRegion;
 use crate::vfio::{FileKind, Vfio};
 
-/// Where a region's offsets begin in the device file: its index, this many bits up.
-pub(crate) const INDEX_SHIFT: u32 = 40;
-
 /// A region the series adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SeriesRegion {
@@ -171,10 +168,10 @@ impl<O: IommuOps> Vfio<O> {
         let FileKind::Device(device, _) = self.kind_of(pid, fd)?.1 else {
             return Err(Errno::EINVAL);
         };
-        let index = u32::try_from(offset >> INDEX_SHIFT).map_err(|_| Errno::EINVAL)?;
+        let index = u32::try_from(offset >> abi::PCI_OFFSET_SHIFT).map_err(|_| Errno::EINVAL)?;
         let region = SeriesRegion::at(index).ok_or(Errno::EINVAL)?;
         self.region_size(device, region).ok_or(Errno::EINVAL)?;
-        Ok((device, region, offset & ((1 << INDEX_SHIFT) - 1)))
+        Ok((device, region, offset & ((1 << abi::PCI_OFFSET_SHIFT) - 1)))
     }
 
     fn regions_mut(&mut self, device: DeviceId) -> Result<&mut Regions, Errno> {

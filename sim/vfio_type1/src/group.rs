@@ -111,10 +111,8 @@ impl<O: IommuOps> Vfio<O> {
         arg: UserPtr,
         user: &mut impl UserMemory,
     ) -> Result<u64, Errno> {
-        let mut bytes = [0; size_of::<abi::GroupStatus>()];
-        self.ctx(pid).copy_in(user, arg, &mut bytes)?;
-        let mut status: abi::GroupStatus = abi::read(&bytes);
-        if (status.argsz as usize) < bytes.len() {
+        let mut status: abi::GroupStatus = self.ctx(pid).read_in(user, arg)?;
+        if (status.argsz as usize) < size_of_val(&status) {
             return Err(Errno::EINVAL);
         }
         status.flags = 0;

@@ -21,11 +21,12 @@ use iommu_core::{Call, DomainId, Errno, GroupId, IommuCore, IommuOps, Paddr, Sem
 
 use crate::abi::extension;
 use crate::host::Host;
-use crate::process::Pid;
+use crate::process::{Pid, PinMode, PinWrite};
 
 pub(crate) use attach::interrupts_isolated;
 pub(crate) use info::Caps;
 pub use iova_list::{IovaList, IovaRange};
+pub(crate) use map::prot_of;
 pub use series::{BIND, SET, SeriesNumbers, UNBIND, UNSET};
 
 /// What an operation works on beside the container itself.
@@ -44,6 +45,21 @@ impl<O: IommuOps> Ctx<'_, O> {
 
     pub(crate) fn semantics(&self) -> &Semantics {
         &self.core.ops().control().semantics
+    }
+
+    /// How memory is pinned for devices that may do this.
+    #[inline]
+    pub(crate) fn pin_mode(&self, prot: Prot) -> PinMode {
+        PinMode {
+            write: if prot.contains(Prot::WRITE) {
+                PinWrite::Yes
+            } else {
+                PinWrite::No
+            },
+            read_only: self.semantics().vfio.read_only_pin,
+            zero_frame: self.host.zero_frame().0,
+            page_size: self.host.page_size(),
+        }
     }
 
     /// Unpins a run of pages; how many of them were counted.

@@ -8,7 +8,7 @@ use iommu_core::ops::Prot;
 use iommu_core::{DomainId, Errno, IommuOps, Iova, Paddr};
 
 use super::table::LargePages;
-use crate::process::{Life, Pid, PinMode, PinWrite, Reserved};
+use crate::process::{Life, Pid, Reserved};
 use crate::type1::Ctx;
 
 /// Runs of pages on their way from memory to domains at one time: what 64 KiB hold
@@ -169,16 +169,7 @@ impl Area {
     fn pin_run<O: IommuOps>(&self, ctx: &mut Ctx<'_, O>, done: u64) -> Result<(Paddr, u64), Errno> {
         ctx.step("iommufd:pin_pages", Errno::EFAULT)?;
         let page_size = ctx.host.page_size();
-        let mode = PinMode {
-            write: if self.prot.contains(Prot::WRITE) {
-                PinWrite::Yes
-            } else {
-                PinWrite::No
-            },
-            read_only: ctx.semantics().vfio.read_only_pin,
-            zero_frame: ctx.host.zero_frame().0,
-            page_size,
-        };
+        let mode = ctx.pin_mode(self.prot);
         let into_page = (self.vaddr + done) & (page_size - 1);
         let pages = self.pages(page_size) - self.pages_before(done, page_size);
         let owner = ctx.host.process_mut(self.pid);

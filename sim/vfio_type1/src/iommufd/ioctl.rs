@@ -1,14 +1,13 @@
 //! The ioctls of `/dev/iommu`: those of a type1 container, in the kernel's order of checks
 //! (`drivers/iommu/iommufd/vfio_compat.c`), and what becomes of its own.
 
-use iommu_core::ops::Prot;
 use iommu_core::{Errno, IommuOps, UserMemory, UserPtr};
 use zerocopy::IntoBytes;
 
 use super::{Ioas, Iommufd, IommufdId, LargePages};
 use crate::abi::{self, extension, map_flags, unmap_flags};
 use crate::process::Pid;
-use crate::type1::Ctx;
+use crate::type1::{Ctx, prot_of};
 use crate::vfio::Vfio;
 
 /// Number of the first ioctl of iommufd's own (`IOMMUFD_CMD_BASE`).
@@ -94,24 +93,13 @@ impl Iommufd {
         user: &mut impl UserMemory,
         arg: UserPtr,
     ) -> Result<u64, Errno> {
-        let mut bytes = [0; size_of::<abi::DmaMap>()];
-        ctx.copy_in(user, arg, &mut bytes)?;
-        let map: abi::DmaMap = abi::read(&bytes);
+        let map: abi::DmaMap = ctx.read_in(user, arg)?;
         let known = map_flags::READ | map_flags::WRITE;
-        if (map.argsz as usize) < bytes.len() || map.flags & !known != 0 {
+        if (map.argsz as usize) < size_of_val(&map) || map.flags & !known != 0 {
             return Err(Errno::EINVAL);
         }
-        let mut prot = Prot::NONE;
-        for (flag, right) in [
-            (map_flags::READ, Prot::READ),
-            (map_flags::WRITE, Prot::WRITE),
-        ] {
-            if map.flags & flag != 0 {
-                prot = prot | right;
-            }
-        }
         let table = &mut self.compat_ioas()?.table;
-        table.map(ctx, map.iova, map.vaddr, map.size, prot)?;
+        table.map(ctx, map.iova, map.vaddr, map.size, prot_of(map.flags))?;
         Ok(0)
     }
 
@@ -122,10 +110,8 @@ impl Iommufd {
         user: &mut impl UserMemory,
         arg: UserPtr,
     ) -> Result<u64, Errno> {
-        let mut bytes = [0; size_of::<abi::DmaUnmap>()];
-        ctx.copy_in(user, arg, &mut bytes)?;
-        let mut unmap: abi::DmaUnmap = abi::read(&bytes);
-        if (unmap.argsz as usize) < bytes.len() || unmap.flags & !unmap_flags::ALL != 0 {
+        let mut unmap: abi::DmaUnmap = ctx.read_in(user, arg)?;
+        if (unmap.argsz as usize) < size_of_val(&unmap) || unmap.flags & !unmap_flags::ALL != 0 {
             return Err(Errno::EINVAL);
         }
         let ioas = self.compat_ioas()?;

@@ -52,9 +52,7 @@ impl Type1 {
         if self.version == Version::V1 {
             return Err(Errno::EACCES);
         }
-        let mut bytes = [0; MIN];
-        ctx.copy_in(user, arg, &mut bytes)?;
-        let dirty: abi::DirtyBitmap = abi::read(&bytes);
+        let dirty: abi::DirtyBitmap = ctx.read_in(user, arg)?;
         let known = dirty_flags::START | dirty_flags::STOP | dirty_flags::GET_BITMAP;
         if (dirty.argsz as usize) < MIN || dirty.flags & !known != 0 {
             return Err(Errno::EINVAL);
@@ -63,12 +61,11 @@ impl Type1 {
             dirty_flags::START => self.start_tracking(ctx)?,
             dirty_flags::STOP => self.stop_tracking(),
             dirty_flags::GET_BITMAP => {
-                let mut bytes = [0; size_of::<abi::DirtyRange>()];
-                if dirty.argsz as usize - MIN < bytes.len() {
+                if dirty.argsz as usize - MIN < size_of::<abi::DirtyRange>() {
                     return Err(Errno::EINVAL);
                 }
-                ctx.copy_in(user, arg.add(MIN as u64), &mut bytes)?;
-                self.get_bitmap(ctx, user, &abi::read(&bytes))?;
+                let range = ctx.read_in(user, arg.add(MIN as u64))?;
+                self.get_bitmap(ctx, user, &range)?;
             }
             _ => return Err(Errno::EINVAL),
         }

@@ -3,7 +3,7 @@
 
 use iommu_core::semantics::UserVaddr;
 use iommu_core::{Errno, IommuOps, UserMemory, UserPtr};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::dirty::{pages_of, verify_size};
 use super::{Ctx, Type1};
@@ -22,6 +22,18 @@ impl<O: IommuOps> Ctx<'_, O> {
         user.copy_from_user(at, bytes)?;
         self.host.leave_on_stack(self.pid, bytes);
         Ok(())
+    }
+
+    /// Reads a whole structure.
+    #[inline]
+    pub(crate) fn read_in<T: FromBytes + IntoBytes + Default>(
+        &mut self,
+        user: &mut impl UserMemory,
+        at: UserPtr,
+    ) -> Result<T, Errno> {
+        let mut structure = T::default();
+        self.copy_in(user, at, structure.as_mut_bytes())?;
+        Ok(structure)
     }
 
     /// Writes a structure that lies on the kernel's stack.
@@ -77,14 +89,12 @@ impl Type1 {
         user: &mut impl UserMemory,
         arg: UserPtr,
     ) -> Result<u64, Errno> {
-        let mut bytes = [0; size_of::<abi::DmaMap>()];
-        ctx.copy_in(user, arg, &mut bytes)?;
-        let map: abi::DmaMap = abi::read(&bytes);
+        let map: abi::DmaMap = ctx.read_in(user, arg)?;
         let mut known = map_flags::READ | map_flags::WRITE;
         if ctx.semantics().vfio.user_vaddr == UserVaddr::Replaceable {
             known |= map_flags::VADDR;
         }
-        if (map.argsz as usize) < bytes.len() || map.flags & !known != 0 {
+        if (map.argsz as usize) < size_of_val(&map) || map.flags & !known != 0 {
             return Err(Errno::EINVAL);
         }
         self.map_dma(ctx, &map).map(|()| 0)
@@ -97,9 +107,7 @@ impl Type1 {
         arg: UserPtr,
     ) -> Result<u64, Errno> {
         const MIN: usize = size_of::<abi::DmaUnmap>();
-        let mut bytes = [0; MIN];
-        ctx.copy_in(user, arg, &mut bytes)?;
-        let mut unmap: abi::DmaUnmap = abi::read(&bytes);
+        let mut unmap: abi::DmaUnmap = ctx.read_in(user, arg)?;
         let mut known = unmap_flags::GET_DIRTY_BITMAP;
         if ctx.semantics().vfio.user_vaddr == UserVaddr::Replaceable {
             known |= unmap_flags::ALL | unmap_flags::VADDR;
@@ -112,12 +120,10 @@ impl Type1 {
             if unmap.flags & (unmap_flags::ALL | unmap_flags::VADDR) != 0 {
                 return Err(Errno::EINVAL);
             }
-            let mut bytes = [0; size_of::<abi::Bitmap>()];
-            if (unmap.argsz as usize) < MIN + bytes.len() {
+            if (unmap.argsz as usize) < MIN + size_of_val(&bitmap) {
                 return Err(Errno::EINVAL);
             }
-            ctx.copy_in(user, arg.add(MIN as u64), &mut bytes)?;
-            bitmap = abi::read(&bytes);
+            bitmap = ctx.read_in(user, arg.add(MIN as u64))?;
             if !user.access_ok(UserPtr(bitmap.data), bitmap.size) {
                 return Err(Errno::EINVAL);
             }

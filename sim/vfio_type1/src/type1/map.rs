@@ -8,7 +8,7 @@ use iommu_core::{Call, Errno, IommuOps, Iova, Paddr};
 
 use super::{Ctx, Dma, LockCap, Mapped, Tracking, Type1, VaddrState};
 use crate::abi::{self, map_flags};
-use crate::process::{Capability, Life, PinMode, PinWrite, Reserved};
+use crate::process::{Capability, Life, Process, Reserved};
 
 impl Type1 {
     /// MAP_DMA. All or nothing.
@@ -180,7 +180,8 @@ fn note<O: IommuOps>(
     });
 }
 
-fn prot_of(flags: u32) -> Prot {
+/// The rights that flags of MAP_DMA ask for.
+pub(crate) fn prot_of(flags: u32) -> Prot {
     let mut prot = Prot::NONE;
     if flags & map_flags::READ != 0 {
         prot = prot | Prot::READ;
@@ -203,18 +204,8 @@ impl Dma {
         pages: u64,
     ) -> Result<(Paddr, u64), Errno> {
         ctx.step("vfio:pin_pages", Errno::EFAULT)?;
-        let rules = &ctx.core.ops().control().semantics.vfio;
-        let mode = PinMode {
-            write: if self.prot.contains(Prot::WRITE) {
-                PinWrite::Yes
-            } else {
-                PinWrite::No
-            },
-            read_only: rules.read_only_pin,
-            zero_frame: ctx.host.zero_frame().0,
-            page_size: ctx.host.page_size(),
-        };
-        let on_failure = rules.pin_failure;
+        let mode = ctx.pin_mode(self.prot);
+        let on_failure = ctx.semantics().vfio.pin_failure;
         let owner = ctx.host.process_mut(self.pid);
         if owner.life() == Life::Exited {
             return Err(Errno::ENODEV);
@@ -231,7 +222,7 @@ impl Dma {
                 let end = at.saturating_add(run.pages * mode.page_size);
                 self.pinned.range(at..end).count() as u64
             };
-            self.charge(ctx, (run.pages - already) as i64)?;
+            self.charge_to(owner, mode.page_size, (run.pages - already) as i64)?;
             ctx.host.pin(run.paddr, run.pages);
         }
         Ok((run.paddr, run.pages))
@@ -263,11 +254,16 @@ impl Dma {
         ctx: &mut Ctx<'_, O>,
         pages: i64,
     ) -> Result<(), Errno> {
+        let page_size = ctx.host.page_size();
+        self.charge_to(ctx.host.process_mut(self.pid), page_size, pages)
+    }
+
+    /// The same, with the owner at hand.
+    #[inline]
+    fn charge_to(&mut self, owner: &mut Process, page_size: u64, pages: i64) -> Result<(), Errno> {
         if pages == 0 {
             return Ok(());
         }
-        let page_size = ctx.host.page_size();
-        let owner = ctx.host.process_mut(self.pid);
         if owner.life() == Life::Exited {
             return Err(Errno::ESRCH);
         }
